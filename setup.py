@@ -11,7 +11,11 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "radkit" / "__init__.py").r
 SERVING = ["grpcio>=1.62", "highdicom>=0.26"]
 REPORTS = ["matplotlib>=3.8"]
 CODECS = ["pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.4", "pylibjpeg-rle>=2.1", "pyjpegls>=1.4", "python-gdcm>=3.0.24"]
-ALL = [*SERVING, *REPORTS, *CODECS]
+DEID = [
+    "cryptography>=45",  # vaults and escrow; older ones cannot encrypt CMS with AES-256
+    "rapidocr-onnxruntime>=1.4.4; python_version < '3.13'",  # text in pixels; its wheel carries the weights
+]
+ALL = [*DEID, *SERVING, *REPORTS, *CODECS]
 DEV = [
     *ALL,
     "hypothesis>=6.100",
@@ -33,7 +37,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[f"{name}*" for name in ("radkit", "beam_jobs", "trainers", "serving", "configs")]),
     package_data={
-        "radkit.dicom": ["*.json"],
+        "radkit.deid": ["*.json", "*.txt", "*/*.json"],
         "radkit.demo": ["data/*", "data/*/*", "data/*/*/*"],
     },
     install_requires=[
@@ -51,7 +55,7 @@ setup(
         "tensorflow-datasets>=4.9.8",
         "tqdm>=4.66",
     ],
-    extras_require={"serving": SERVING, "reports": REPORTS, "codecs": CODECS, "all": ALL, "dev": DEV},
+    extras_require={"deid": DEID, "serving": SERVING, "reports": REPORTS, "codecs": CODECS, "all": ALL, "dev": DEV},
     entry_points={"console_scripts": ["radkit=radkit.cli:console"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -1,37 +1,62 @@
-"""De-identifies a folder of DICOM: the standard's Basic Profile (PS3.15 Annex E), keyed, headers at every depth.
+"""De-identifies a folder of DICOM by PS3.15 Annex E: keyed, at every nesting level, with any of its options.
 
     radkit anonymize --input hospital --output clean --key secret.key --create_key
-    radkit anonymize --input hospital2 --output clean2 --key secret.key
+    radkit anonymize --input hospital2 --output clean2 --key secret.key --options CleanDescriptors
+    radkit anonymize --input hospital --output clean --key secret.key --mode pseudonymize --vault hospital.vault
     radkit anonymize --input hospital --output clean --key secret.key --tables labels.csv --keep_columns pneumonia,age
+    radkit anonymize --verify clean
 
 Writes `<output>/<PatientID>/<StudyInstanceUID>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm` (all new values; the same key
-gives the same ones again, so keep the key file in the hospital), the tables, `quarantine.csv`, `summary.json` and
-`provenance.json`. Pixels are not looked at: text burned into them stays. Files that cannot be cleaned (structured
-reports, PDFs, DICOMDIRs, broken files) are not copied; `quarantine.csv` gives each one's place in the sorted listing
-of --input (from 1), a keyed digest of its path, and the reason. Nothing written names an input file or a patient.
-Beam's own flags are passed on (--runner, --direct_num_workers, ...); workers read the key from its file.
+gives the same ones again, so keep the key file in the hospital), the tables, `audit/*.jsonl` (what was done to each
+element), `conformance.md`, `quarantine.csv`, `summary.json`, `provenance.json`, a DICOMDIR where there was one, and
+`pixels.html` where text was looked for. Files that cannot be cleaned are not copied; `quarantine.csv` gives each one's
+place in the sorted listing of --input (from 1), a keyed digest of its path, and the reason. Nothing written names an
+input file or a patient. A run that was killed goes on where it was when it is started again. --verify looks through any
+folder for what the profile takes out. Beam's own flags are passed on (--runner, --direct_num_workers, ...); workers
+read the key from its file.
 
-Exit status: 0 done; 1 done, some files were set aside and are listed; 2 refused, nothing written.
+Exit status: 0 done; 1 done, some files were set aside and are listed, or --verify found something; 2 refused.
 """
 
 import json
+import os
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from absl import flags
 
-from beam_jobs import anonymize_batch, runner
+from beam_jobs import anonymize_batch, anonymize_close, headers, runner
 from radkit import outputs, program
-from radkit.dicom import deidentify_files, keys, link_tables, profile, scan
+from radkit.deid import conformance, escrow, files, keys, link_tables, profile, settings, text_in_pixels, vault
+from radkit.deid.text_in_pixels import ocr
+from radkit.dicom import scan
 from radkit.errors import UserError
 
 FLAGS = program.new_flags(data_in="Folder of DICOM files, any depth.", out="Folder to write; must not exist.")
 flags.DEFINE_string("key", None, "File with the secret that pseudonyms come from.", flag_values=FLAGS)
-flags.DEFINE_bool("create_key", False, "Make the key file first; it must not exist.", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "create_key", False, "Make the key file first; one that is there is not overwritten.", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "options", [], "Options of PS3.15 E.3, separated by commas: " + ", ".join(profile.OPTIONS), flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "unlisted", "clean", "Text that no table lists: clean, or remove all but known labels.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "mode", "anonymize", "anonymize: no way back; pseudonymize: an encrypted one, in --vault.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "vault", None, "File of the way back, outside --output; extended if it is there.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "escrow_certificate", None, "PEM: its owner can decrypt the originals inside each file.", flag_values=FLAGS
+)
+flags.DEFINE_string("pixel_templates", None, "JSON of known places of burned-in text, by device.", flag_values=FLAGS)
+flags.DEFINE_string("verify", None, "Folder to look through instead; needs no key.", flag_values=FLAGS)
 flags.DEFINE_multi_string(
     "tables",
     [],
@@ -41,7 +66,8 @@ flags.DEFINE_multi_string(
 flags.DEFINE_list("keep_columns", [], "Columns of the tables that are kept as they are.", flag_values=FLAGS)
 
 FILES_PER_BATCH = 32
-_OUTCOMES = "outcomes.jsonl"
+IMAGES_PER_BATCH = 2  # looked at for text, seconds each
+MODES = ("anonymize", "pseudonymize")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,117 +76,161 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
+    chosen = settings.parse(values["options"].value, values["unlisted"].value)
+    if values["verify"].value is not None:
+        if beam_flags or not values["verify"].value:
+            raise UserError(f"--verify needs a folder and takes no {beam_flags[0] if beam_flags else 'empty name'}")
+        said = chosen if values["options"].present else None
+        escrowed = values["escrow_certificate"].value is not None
+        return anonymize_close.verify(Path(values["verify"].value), said, escrow=escrowed)
     program.required(values, "input", "output", "key")
     folder, output, key_file = program.input_folder(values), Path(values["output"].value), Path(values["key"].value)
     if output.resolve().is_relative_to(folder.resolve()):
         raise UserError("--output lies within --input; name a folder beside it")
+    _refuse_within(values, folder, output)
     paths = scan.find(folder)
     if not paths:
         raise UserError(f"--input {folder} holds no files; name a folder with DICOM files")
     create = values["create_key"].value
     # A key that is there is read: the same command again is done, not refused for a new key's other names.
     key = keys.new() if create and not key_file.exists() else keys.read(key_file)
+    job = _job(values, chosen, key, key_file)
     tables = link_tables.read([Path(t) for t in values["tables"].value], values["keep_columns"].value, key)
-    record = _provenance(paths, folder, tables, key)
-    if not outputs.already_done(output, record):
-        if create:  # only now: a refused run writes nothing
-            keys.write(key, key_file)
-        with outputs.staged(output, record) as aside:
-            outcomes = _clean(paths, aside, key_file, beam_flags)
-            reasons = _settle(aside, outcomes)
-            _write(aside, outcomes, reasons, tables, [key.digest(_name(p, folder)) for p in paths])
-    else:
+    record = _provenance(paths, folder, job, tables, key)
+    if outputs.already_done(output, record):
+        if job.keeps_vault and not Path(values["vault"].value).exists():
+            raise UserError(f"--output {output} is done, but its --vault is not there; name the one it was made with")
         print("anonymize: already done")
-    return _close(output, tables)
+        return anonymize_close.close(output, tables)
+    if create and not outputs.can_resume(output, record):  # only now: a refused run writes nothing
+        keys.write(key, key_file)
+    with outputs.staged(output, record, resumes=True) as aside:
+        _clean(paths, folder, aside, job, beam_flags)
+        digests = [key.digest(os.fsencode(_name(p, folder))) for p in paths]  # names need not be UTF-8
+        anonymize_close.write(aside, chosen, tables, digests, escrow=bool(job.certificate))
+        outputs.write_text(aside / "conformance.md", conformance.statement(chosen, record["settings"]))
+        if job.keeps_vault:
+            parts = sorted((aside / anonymize_batch.VAULT).glob("[0-9]" * 6))  # and none that was half written
+            vault.merge(parts, Path(values["vault"].value), key)
+        anonymize_close.tidy(aside)
+    return anonymize_close.close(output, tables)
 
 
-def _provenance(paths: Sequence[Path], folder: Path, tables: Sequence[link_tables.Table], key: keys.Key) -> Any:
+def _refuse_within(values: flags.FlagValues, folder: Path, output: Path) -> None:
+    """Refuses secrets among the data: in the one folder they would be taken for data, in the other leave with it."""
+    for name in ("key", "vault"):
+        for place, flag in ((folder, "--input"), (output, "--output")):
+            if values[name].value and Path(values[name].value).resolve().is_relative_to(place.resolve()):
+                raise UserError(f"--{name} lies within {flag}, which may leave the hospital; keep it elsewhere")
+
+
+def _job(values: flags.FlagValues, chosen: settings.Settings, key: keys.Key, key_file: Path) -> anonymize_batch.Job:
+    """Returns what all batches share; everything that can be refused is refused here, before hours of work."""
+    mode, vault_file = values["mode"].value, values["vault"].value
+    if mode not in MODES:
+        raise UserError(f"--mode={mode!r} was not expected; give {' or '.join(MODES)}")
+    if (mode == "pseudonymize") != (vault_file is not None):
+        raise UserError("--mode=pseudonymize and --vault FILE belong together; give both or neither")
+    if vault_file is not None:
+        vault.ready(Path(vault_file), key)
+    certificate = _read(values, "escrow_certificate")
+    if values["escrow_certificate"].value is not None:
+        escrow.recipient(certificate)
+    if values["pixel_templates"].value is not None:
+        if settings.PIXELS not in chosen.options:
+            raise UserError(f"--pixel_templates was given without --options={settings.PIXELS}; give both")
+        text_in_pixels.load_templates(Path(values["pixel_templates"].value))
+    if settings.PIXELS in chosen.options:
+        ocr.check()
+    return anonymize_batch.Job(
+        root="",
+        key_file=str(key_file.resolve()),
+        settings=chosen,
+        keeps_vault=vault_file is not None,
+        certificate=certificate,
+        templates=values["pixel_templates"].value or "",
+    )
+
+
+def _read(values: flags.FlagValues, flag: str) -> bytes:
+    if values[flag].value is None:
+        return b""
+    try:
+        return Path(values[flag].value).read_bytes()
+    except OSError as error:
+        raise UserError(f"--{flag} {values[flag].value} cannot be read; name a file of yours") from error
+
+
+def _provenance(
+    paths: Sequence[Path],
+    folder: Path,
+    job: anonymize_batch.Job,
+    tables: Sequence[link_tables.Table],
+    key: keys.Key,
+) -> Any:
     """Returns what decides the output; whatever could name a patient or a file only as a keyed digest."""
-    settings = {
+    decides = {
         "profile": profile.EDITION,
+        "options": list(settings.ordered(job.settings)),
+        "unlisted": job.settings.unlisted,
+        "mode": MODES[job.keeps_vault],
+        "escrow": key.digest(job.certificate) if job.certificate else "",
+        "pixel_templates": key.digest(Path(job.templates).read_bytes()) if job.templates else "",
         "key": key.digest("the key itself"),
         "tables": {t.name: key.digest(json.dumps([t.header, t.rows])) for t in tables},
     }
-    return outputs.provenance("anonymize", settings, key.digest(outputs.digest_of_names(paths, folder)))
+    return outputs.provenance("anonymize", decides, key.digest(outputs.digest_of_names(paths, folder)))
 
 
 def _name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _clean(paths: Sequence[Path], root: Path, key_file: Path, beam_flags: Sequence[str]) -> list[dict[str, Any]]:
-    """Writes all files that can be cleaned below `root`; returns what became of each, in the listing's order."""
-    numbered = [(number, str(path)) for number, path in enumerate(paths, start=1)]
+def _clean(
+    paths: Sequence[Path], folder: Path, root: Path, job: anonymize_batch.Job, beam_flags: Sequence[str]
+) -> None:
+    """Writes all files that can be cleaned below `root`, and what became of each; what is there is not done again."""
+    if (root / anonymize_close.CLOSING).exists():  # killed while files were moved about: nothing to go on with
+        outputs.empty(root)
+    for name in (anonymize_batch.PARTS, anonymize_batch.AUDIT, anonymize_batch.VAULT if job.keeps_vault else ""):
+        (root / name).mkdir(exist_ok=True)
+    done = {part.stem for part in (root / anonymize_batch.PARTS).glob("*.json")}
+    batches = [batch for batch in _batches(paths, folder, job, beam_flags) if f"{batch[0]:06d}" not in done]
+    if done:
+        print(f"anonymize: goes on after {len(done)} batches that an earlier run finished", file=sys.stderr)
+    here = anonymize_batch.Job(**{**vars(job), "root": str(root)})
 
     def build(pipeline: Any, ledger: str) -> None:
         _ = (
             pipeline
-            | "Batches" >> beam.Create(list(runner.batches(numbered, FILES_PER_BATCH)))
+            | "Batches" >> beam.Create(batches)
             | beam.Reshuffle()
-            | "Clean" >> beam.FlatMap(anonymize_batch.clean, str(root), str(key_file.resolve()), ledger)
-            | runner.WriteOutcomes(str(root / _OUTCOMES))
+            | "Clean" >> runner.each(anonymize_batch.clean, here, ledger)
         )
 
-    runner.run(build, beam_flags, num_items=len(paths), what="anonymize")
-    outcomes = runner.read_outcomes(root / _OUTCOMES)
-    (root / _OUTCOMES).unlink(missing_ok=True)
-    return sorted(outcomes, key=lambda outcome: int(outcome["number"]))
+    if batches:
+        num_items = sum(len(batch) for _, batch in batches)
+        slow = {settings.PIXELS, settings.FEATURES} & job.settings.options
+        runner.run(build, beam_flags, num_items=num_items, what="anonymize", pools=len(batches) > 1, slow=bool(slow))
+    if done:
+        files.sweep(root)
 
 
-def _settle(root: Path, outcomes: list[dict[str, Any]]) -> dict[int, str]:
-    """Decides between files of one SOPInstanceUID, marks duplicates; returns the reason of each file set aside."""
-    reasons = {o["number"]: o["reason"] for o in outcomes if "reason" in o}
-    written = [(o["number"], o["place"], o["aside"]) for o in outcomes if "place" in o]
-    same, different = deidentify_files.settle(root, written)
-    for outcome in outcomes:
-        outcome["duplicate"] = outcome["number"] in same
-    return dict(sorted({**reasons, **dict.fromkeys(different, deidentify_files.OTHER_CONTENT)}.items()))
-
-
-def _write(
-    root: Path,
-    outcomes: Sequence[dict[str, Any]],
-    reasons: dict[int, str],
-    tables: Sequence[link_tables.Table],
-    path_digests: Sequence[str],
-) -> None:
-    rows = [(number, path_digests[number - 1], reason) for number, reason in reasons.items()]
-    outputs.write_csv(root / outputs.QUARANTINE, ("input_number", "path_digest", "reason"), rows)
-    for table in tables:
-        outputs.write_csv(root / table.name, table.header, table.rows)
-    kept = [o for o in outcomes if o["number"] not in reasons and not o["duplicate"]]
-    outputs.write_json(
-        root / "summary.json",
-        {
-            "files": len(outcomes),
-            "written": len(kept),
-            "patients": len({o["place"].split("/")[0] for o in kept}),
-            "duplicates": sum(o["duplicate"] for o in outcomes),
-            "quarantined": len(reasons),
-            "quarantined_by_reason": dict(Counter(reasons.values())),
-            "pixels_with_text_not_looked_at": sum(o["pixels_with_text"] for o in kept),
-            "attributes_removed": sum(o["removed"] for o in kept),
-            "attributes_replaced": sum(o["replaced"] for o in kept),
-        },
-    )
-
-
-def _close(output: Path, tables: Sequence[link_tables.Table]) -> int:
-    """Says what is there and returns the exit status."""
-    summary = outputs.read_json(output / "summary.json")
-    for table in tables:
-        dropped = f"; columns left out: {', '.join(table.dropped)}" if table.dropped else ""
-        print(f"anonymize: {table.name}: {len(table.rows)} rows{dropped}")
-    if summary["pixels_with_text_not_looked_at"]:
-        print(
-            f"anonymize: {summary['pixels_with_text_not_looked_at']} instances may show text in their pixels; "
-            "they were not looked at"
-        )
-    print(
-        f"anonymize: {summary['files']} files, {summary['written']} written, {summary['duplicates']} duplicates, "
-        f"{summary['quarantined']} set aside -> {output}"
-    )
-    return program.QUARANTINED if summary["quarantined"] else program.DONE
+def _batches(
+    paths: Sequence[Path], folder: Path, job: anonymize_batch.Job, beam_flags: Sequence[str]
+) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
+    """Yields the batches: some files in the listing's order, or one series where faces must be found in volumes."""
+    numbered = [(number, os.fsencode(path)) for number, path in enumerate(paths, start=1)]
+    if settings.FEATURES not in job.settings.options:
+        size = FILES_PER_BATCH if settings.PIXELS not in job.settings.options else IMAGES_PER_BATCH
+        yield from runner.batches(numbered, size)
+        return
+    found, _ = headers.read(folder, beam_flags)
+    series = {os.fsencode(instance.path): instance.values["SeriesInstanceUID"] for instance in found}
+    groups: dict[str, list[tuple[int, bytes]]] = {}
+    for number, path in numbered:
+        groups.setdefault(series.get(path, ""), []).append((number, path))
+    yield from enumerate(groups.values())
 
 
 if __name__ == "__main__":

@@ -8,11 +8,15 @@ import contextlib
 import io
 import json
 import logging
+import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,6 +29,8 @@ from radkit.errors import UserError, did_you_mean
 
 # Beam's worker processes cost about three seconds to start; below this many items one process is sooner done.
 ITEMS_WORTH_PROCESSES = 2000
+ITEMS_WORTH_A_POOL = 200
+_IN_MEMORY = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def batches(items: Sequence[Any], size: int) -> Iterator[tuple[int, list[Any]]]:
@@ -33,7 +39,15 @@ def batches(items: Sequence[Any], size: int) -> Iterator[tuple[int, list[Any]]]:
         yield number, list(items[start : start + size])
 
 
-def run(build: Callable[[Any, str], None], beam_flags: Sequence[str], *, num_items: int, what: str) -> None:
+def run(
+    build: Callable[[Any, str], None],
+    beam_flags: Sequence[str],
+    *,
+    num_items: int,
+    what: str,
+    pools: bool = False,
+    slow: bool = False,
+) -> None:
     """Builds and runs a pipeline to its end, with a progress bar.
 
     Args:
@@ -41,6 +55,8 @@ def run(build: Callable[[Any, str], None], beam_flags: Sequence[str], *, num_ite
         beam_flags: Beam's own flags, as `--runner=...`; empty chooses by size.
         num_items: How many items (files, series) the bar counts to.
         what: The bar's label.
+        pools: Whether the pipeline's work goes through `each`, so that local processes may share it.
+        slow: Whether an item takes so long that even a few are worth a pool.
 
     Raises:
         UserError: A flag that Beam does not know, or a value that it does not take.
@@ -49,13 +65,30 @@ def run(build: Callable[[Any, str], None], beam_flags: Sequence[str], *, num_ite
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     ledger = tempfile.mkdtemp(prefix="radkit-ledger-")
     try:
-        pipeline = beam.Pipeline(options=PipelineOptions(flags(beam_flags, num_items)))
-        build(pipeline, ledger)
-        # Beam's worker processes log every connection to stderr.
-        with quiet.held_back() as terminal, _progress(ledger, num_items, what, terminal):
-            pipeline.run().wait_until_finish()
+        workers = local_workers(beam_flags, ITEMS_WORTH_A_POOL if slow else num_items) if pools else 0
+        with _pool(workers):
+            chosen = flags(beam_flags, num_items) if not workers else [_IN_MEMORY, *_without_workers(beam_flags)]
+            pipeline = beam.Pipeline(options=PipelineOptions(chosen))
+            build(pipeline, ledger)
+            # Beam's worker processes log every connection to stderr.
+            with quiet.held_back() as terminal, _progress(ledger, num_items, what, terminal), _interrupts():
+                pipeline.run().wait_until_finish()
     finally:
         shutil.rmtree(ledger, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    """Gives Ctrl-C back its own name: Beam wraps whatever ends a step in an error of its own."""
+    try:
+        yield
+    except Exception as error:
+        met: BaseException | None = error
+        while met is not None:
+            if isinstance(met, KeyboardInterrupt) or str(met).startswith("KeyboardInterrupt"):
+                raise KeyboardInterrupt from error
+            met = met.__cause__ or met.__context__
+        raise
 
 
 def flags(beam_flags: Sequence[str], num_items: int) -> list[str]:
@@ -68,13 +101,104 @@ def flags(beam_flags: Sequence[str], num_items: int) -> list[str]:
     """
     if any(flag.split("=")[0] == "--runner" for flag in beam_flags):
         return list(beam_flags)
-    chosen = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+    chosen = [_IN_MEMORY]
     said = {flag.split("=")[0] for flag in beam_flags}
     if num_items >= ITEMS_WORTH_PROCESSES and "--direct_running_mode" not in said:
         chosen.append("--direct_running_mode=multi_processing")
         if "--direct_num_workers" not in said:
             chosen.append(f"--direct_num_workers={os.cpu_count() or 1}")
     return [*chosen, *beam_flags]
+
+
+def local_workers(beam_flags: Sequence[str], num_items: int) -> int:
+    """Returns how many processes of this machine share a job that runs here; 0 where Beam's flags say another way.
+
+    Beam's own worker processes take three seconds to start and a connection for each word; a pool that is forked off
+    takes none.
+
+    >>> local_workers(["--runner=DataflowRunner"], 10), local_workers(["--direct_num_workers=3"], 10)
+    (0, 3)
+    """
+    said = dict(flag.split("=", 1) for flag in beam_flags if "=" in flag)
+    if "--runner" in said or "--direct_running_mode" in said:
+        return 0
+    number = said.get("--direct_num_workers", "0" if num_items >= ITEMS_WORTH_A_POOL else "1")
+    if not number.isdigit():
+        raise UserError(f"--direct_num_workers={number} was not expected; give a whole number, 0 for all processors")
+    return int(number) or os.cpu_count() or 1
+
+
+def _without_workers(beam_flags: Sequence[str]) -> list[str]:
+    return [flag for flag in beam_flags if not flag.startswith("--direct_num_workers")]
+
+
+_workers: ProcessPoolExecutor | None = None  # of the job that runs in this process
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[None]:
+    """Keeps worker processes for the block, when there shall be more than one."""
+    global _workers
+    if workers < 2:
+        yield
+        return
+    # Forked while this process has no threads yet, so that what is loaded is loaded in all of them.
+    how = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(how)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
+        list(pool.map(abs, range(workers)))
+        _workers = pool
+        try:
+            yield
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)  # nobody may write on where all is being removed
+            raise
+        finally:
+            _workers = None
+
+
+def _begin() -> None:
+    """Makes a worker leave Ctrl-C to its parent, and leave when that is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])  # type: ignore[union-attr]
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def each(function: Callable[..., None], *arguments: Any) -> Any:
+    """Returns a step that calls a function for each element: here, or in the pool of the job that runs here."""
+    if _workers is None:
+        return beam.Map(function, *arguments)
+    return beam.ParDo(_Pooled(function, *arguments))
+
+
+class _Pooled(beam.DoFn):  # type: ignore[misc]
+    """Hands elements to the pool and waits for them at the bundle's end; Beam calls its methods."""
+
+    def __init__(self, function: Callable[..., None], *arguments: Any) -> None:
+        super().__init__()
+        self._function, self._arguments = function, arguments
+        self._waiting: list[Any] = []
+
+    def start_bundle(self) -> None:
+        """Begins a bundle."""
+        self._waiting = []
+
+    def process(self, element: Any) -> None:
+        """Hands an element over."""
+        if _workers is None:
+            raise RuntimeError("the pool is gone")
+        self._waiting.append(_workers.submit(self._function, element, *self._arguments))
+
+    def finish_bundle(self) -> None:
+        """Waits for what the bundle handed over; an error of a worker's is raised here."""
+        for waiting in self._waiting:
+            waiting.result()
 
 
 def _refuse_unknown(beam_flags: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from radkit.errors import did_you_mean
 VERBS = {
     "index": ("beam_jobs.index", "scan a folder of DICOM into a table of series"),
     "anonymize": ("beam_jobs.anonymize", "de-identify a folder of DICOM (PS3.15 Basic Profile, keyed)"),
+    "reidentify": ("radkit.deid.reidentify", "tell who is behind a new identifier, and log who asked"),
     "convert": ("beam_jobs.convert", "turn series into TFRecord shards, split by patient"),
     "statistics": ("beam_jobs.statistics", "count and measure what the records hold"),
     "train": ("trainers.train", "train the config's network on the records"),

@@ -21,6 +21,8 @@ from radkit.errors import UserError
 
 PROVENANCE = "provenance.json"
 QUARANTINE = "quarantine.csv"
+BESIDE_DATA = ("audit", "conflicts")  # folders of an output that are about its data
+_PLANNED = "provenance.planned.json"  # of a folder that is not finished
 
 
 def provenance(verb: str, settings: Mapping[str, Any], inputs: str) -> dict[str, Any]:
@@ -99,12 +101,13 @@ def read_provenance(folder: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def staged(output: Path, record: Mapping[str, Any]) -> Iterator[Path]:
+def staged(output: Path, record: Mapping[str, Any], *, resumes: bool = False) -> Iterator[Path]:
     """Yields a folder beside `output` to write into; on success it becomes `output`, on failure it goes.
 
     Args:
         output: The folder to make; it must not exist, or be empty.
         record: The provenance, written last.
+        resumes: Whether what a killed run of the same provenance wrote is taken over, to go on with.
 
     Raises:
         UserError: Another process filled `output` meanwhile.
@@ -112,11 +115,16 @@ def staged(output: Path, record: Mapping[str, Any]) -> Iterator[Path]:
     output = output.resolve()  # of a link, what it points to; "." and ".." have no name beside which to write
     made = [folder for folder in output.parents if not folder.exists()]
     make_folder(output.parent)
-    sweep(output)
     aside = output.with_name(f"{output.name}.incomplete.{os.getpid()}")
+    if resumes:
+        _take_over(output, aside, record)
+    sweep(output, but=aside)
     make_folder(aside)
     try:
+        if resumes:
+            write_json(aside / _PLANNED, record)
         yield aside
+        (aside / _PLANNED).unlink(missing_ok=True)
         write_json(aside / PROVENANCE, record)
         _put(aside, output)
     finally:
@@ -151,13 +159,52 @@ def _put(aside: Path, output: Path) -> None:
         raise
 
 
-def sweep(output: Path) -> None:
-    """Removes what a killed run left beside `output`; a running process's folder stays."""
-    pattern = re.compile(re.escape(f"{output.name}.incomplete.") + "([0-9]{1,9})")
-    for litter in output.parent.iterdir():
-        left_by = pattern.fullmatch(litter.name)
-        if left_by and not _alive(int(left_by[1])) and litter.is_dir():
+def sweep(output: Path, but: Path | None = None) -> None:
+    """Removes what a killed run left beside `output`; a running process's folder stays, and one that is named."""
+    for litter in _left_by_the_dead(output):
+        if litter != but:
             shutil.rmtree(litter, ignore_errors=True)
+
+
+def _left_by_the_dead(output: Path) -> list[Path]:
+    pattern = re.compile(re.escape(f"{output.name}.incomplete.") + "([0-9]{1,9})")
+    return [
+        litter
+        for litter in sorted(output.parent.iterdir())
+        if (by := pattern.fullmatch(litter.name)) and not _alive(int(by[1])) and litter.is_dir()
+    ]
+
+
+def can_resume(output: Path, record: Mapping[str, Any]) -> bool:
+    """Tells whether a killed run of the same provenance left a folder to go on with."""
+    if not output.resolve().parent.is_dir():
+        return False
+    return any(_planned(left) == dict(record) for left in _left_by_the_dead(output.resolve()))
+
+
+def empty(aside: Path) -> None:
+    """Removes what a folder that `staged` yielded holds, but for the word whose it is."""
+    for entry in aside.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != _PLANNED:
+            entry.unlink()
+
+
+def _planned(left: Path) -> Any:
+    try:
+        return json.loads((left / _PLANNED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _take_over(output: Path, aside: Path, record: Mapping[str, Any]) -> None:
+    """Gives a killed run's folder to this run when it would have had the same provenance."""
+    for left in _left_by_the_dead(output):
+        if _planned(left) == dict(record):
+            with contextlib.suppress(OSError):  # another process was faster
+                left.rename(aside)
+            return
 
 
 def _alive(process: int) -> bool:
@@ -192,12 +239,19 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged; make the folder again") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes text through a temporary file and a rename, flushed to the disk."""
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Writes text through a temporary file and a rename.
+
+    Args:
+        path: The file.
+        text: What it holds.
+        durable: Whether to wait for the disk; what a killed run would only do again need not.
+    """
     with _replacing(path) as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -26,6 +26,7 @@ GROUND = {
 BELOW = {
     "ground": set(),
     "radkit.dicom": {"ground"},
+    "radkit.deid": {"ground", "radkit.dicom"},
     "radkit.data": {"ground", "radkit.dicom"},
     "radkit.models": {"ground"},
     "radkit.losses": {"ground"},
@@ -37,7 +38,7 @@ BELOW = {
     "radkit.runs": {"ground", "radkit.data", "radkit.models", "radkit.tasks"},
     "radkit.cli": {"ground"},
     "radkit.__main__": {"ground", "radkit.cli"},
-    "beam_jobs": {"ground", "radkit.dicom", "radkit.data", "radkit.reports", "radkit.metrics"},
+    "beam_jobs": {"ground", "radkit.dicom", "radkit.deid", "radkit.data", "radkit.reports", "radkit.metrics"},
     "trainers": {
         "ground", "radkit.dicom", "radkit.data", "radkit.models", "radkit.losses", "radkit.metrics", "radkit.tasks",
         "radkit.reports", "radkit.runs",
@@ -47,8 +48,8 @@ BELOW = {
         "radkit.reports", "radkit.runs",
     },
     "radkit.demo": {
-        "ground", "radkit.dicom", "radkit.data", "radkit.metrics", "radkit.tasks", "radkit.reports", "radkit.runs",
-        "radkit.cli",
+        "ground", "radkit.dicom", "radkit.deid", "radkit.data", "radkit.metrics", "radkit.tasks", "radkit.reports",
+        "radkit.runs", "radkit.cli",
     },
 }  # fmt: skip
 
@@ -148,7 +149,7 @@ def test_no_file_is_longer_than_one_reads(module):
 
 def light(module: str) -> bool:
     return (
-        module.startswith(("radkit.dicom", "beam_jobs"))
+        module.startswith(("radkit.dicom", "radkit.deid", "beam_jobs"))
         or module in {f"radkit.data.{name}" for name in TF_FREE_DATA}
         or module in {"serving", "serving.client", "serving.predict", "radkit.data"}
     )

@@ -190,3 +190,112 @@ def test_a_table_that_fails_half_way_leaves_the_old_one(tmp_path):
         outputs.write_csv(tmp_path / "a.csv", ("x",), rows())
     assert (tmp_path / "a.csv").read_text() == "x\nold\n"
     assert not litter(tmp_path)
+
+
+# --- runs that go on ------------------------------------------------------------------------------------------------
+
+
+def dead_process():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def killed(folder, record=RECORD, *, name="out", content="half"):
+    """Leaves what a run leaves that was killed while it wrote."""
+    left = folder / f"{name}.incomplete.{dead_process()}"
+    left.mkdir()
+    outputs.write_json(left / outputs._PLANNED, record)
+    (left / "a").write_text(content)
+    return left
+
+
+def test_what_a_killed_run_of_the_same_provenance_left_is_taken_over(tmp_path):
+    left = killed(tmp_path)
+    assert outputs.can_resume(tmp_path / "out", RECORD)
+    with outputs.staged(tmp_path / "out", RECORD, resumes=True) as aside:
+        assert (aside / "a").read_text() == "half"
+        assert not left.exists()
+        (aside / "a").write_text("whole")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a", outputs.PROVENANCE]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert not outputs.can_resume(tmp_path / "out", RECORD)
+
+
+def test_who_does_not_ask_to_resume_begins_anew(tmp_path):
+    killed(tmp_path)
+    with outputs.staged(tmp_path / "out", RECORD) as aside:
+        assert not list(aside.iterdir())
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    "record", [{**RECORD, "inputs": "other"}, {**RECORD, "settings": {}}, {**RECORD, "radkit": "0"}, {}, [], None]
+)
+def test_what_another_run_left_is_not_taken_over_but_swept(tmp_path, record):
+    killed(tmp_path, record)
+    assert not outputs.can_resume(tmp_path / "out", RECORD)
+    with outputs.staged(tmp_path / "out", RECORD, resumes=True) as aside:
+        assert [p.name for p in aside.iterdir()] == [outputs._PLANNED]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff"])
+def test_a_folder_that_does_not_say_whose_it_is_is_not_taken_over(tmp_path, content):
+    left = killed(tmp_path)
+    (left / outputs._PLANNED).unlink()
+    if content is not None:
+        (left / outputs._PLANNED).write_bytes(content)
+    assert not outputs.can_resume(tmp_path / "out", RECORD)
+    with outputs.staged(tmp_path / "out", RECORD, resumes=True) as aside:
+        assert not (aside / "a").exists()
+
+
+def test_a_living_runs_folder_and_another_outputs_are_left_alone(tmp_path):
+    living = killed(tmp_path)
+    living = living.rename(tmp_path / f"out.incomplete.{os.getppid()}")
+    other = killed(tmp_path, name="other")
+    assert not outputs.can_resume(tmp_path / "out", RECORD)
+    with outputs.staged(tmp_path / "out", RECORD, resumes=True) as aside:
+        assert not (aside / "a").exists()
+    assert (living / "a").read_text() == (other / "a").read_text() == "half"
+
+
+def test_of_several_that_were_killed_one_is_taken_over_and_the_rest_swept(tmp_path):
+    for content in ("one", "two"):
+        killed(tmp_path, content=content)
+    with outputs.staged(tmp_path / "out", RECORD, resumes=True) as aside:
+        assert (aside / "a").read_text() in ("one", "two")
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("raised", [ValueError, KeyboardInterrupt])
+def test_a_resumed_run_that_fails_leaves_nothing(tmp_path, raised):
+    killed(tmp_path)
+    with pytest.raises(raised), outputs.staged(tmp_path / "out", RECORD, resumes=True):
+        raise raised
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_container_where_every_run_has_one_number_can_go_on(tmp_path):
+    left = killed(tmp_path)
+    left.rename(tmp_path / f"out.incomplete.{os.getpid()}")
+    assert outputs.can_resume(tmp_path / "out", RECORD)
+    with outputs.staged(tmp_path / "out", RECORD, resumes=True) as aside:
+        assert (aside / "a").read_text() == "half"
+
+
+def test_a_killed_run_can_be_gone_on_with_through_a_link_and_from_its_first_moment(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "real", target_is_directory=True)
+    killed(tmp_path / "disk", name="real")
+    assert outputs.can_resume(tmp_path / "out", RECORD)
+    with outputs.staged(tmp_path / "new", RECORD, resumes=True) as aside:
+        assert outputs.read_json(aside / outputs._PLANNED) == RECORD
+    assert not (tmp_path / "new" / outputs._PLANNED).exists()
+
+
+@pytest.mark.parametrize("output", ["nowhere/deep/out", "out"])
+def test_where_nothing_was_left_there_is_nothing_to_go_on_with(tmp_path, output):
+    assert not outputs.can_resume(tmp_path / output, RECORD)
+    assert not list(tmp_path.iterdir())

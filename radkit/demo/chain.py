@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from radkit import outputs
+from radkit.deid import keys
 from radkit.demo import hospital, pages
-from radkit.dicom import keys
 from radkit.errors import UserError
 from radkit.reports import text
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from radkit.dicom import annotations, keys, scan
+from radkit.deid import keys
+from radkit.dicom import annotations, scan
 from radkit.dicom.volumes import read_volumes
 from radkit.reports import demo as report
 from radkit.reports import html, pictures

@@ -87,7 +87,7 @@ class Series:
 def find(folder: Path) -> list[Path]:
     """Returns all regular files below a folder, sorted; hidden files and folders are left out.
 
-    In a folder that radkit wrote, so are the tables and records at its top.
+    In a folder that radkit wrote, so are the tables and records at its top, the audit and the conflicts.
 
     Raises:
         OSError: A folder cannot be listed; leaving it out would be a silent loss.
@@ -96,7 +96,9 @@ def find(folder: Path) -> list[Path]:
     found = []
     for root, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if not (own and Path(root) == folder):
+        if own and Path(root) == folder:
+            folders[:] = [name for name in folders if name not in outputs.BESIDE_DATA]
+        else:
             found += [Path(root, name) for name in files if not name.startswith(".")]
     return sorted(path for path in found if path.is_file())
 

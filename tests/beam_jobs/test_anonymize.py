@@ -1,17 +1,24 @@
 """The verb as its users run it: exit statuses, what is written, and what is never told."""
 
 import csv
+import datetime
+import gc
 import json
+import os
 import subprocess
 import sys
+import warnings
+from collections import Counter
 from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.fileset import FileSet
 
-from beam_jobs import anonymize
-from radkit.dicom import keys, scan
-from tests.dicom.test_deidentify import header, written
+from beam_jobs import anonymize, index
+from radkit.deid import conformance, escrow, files, keys, profile, reidentify, settings
+from radkit.dicom import scan
+from tests.deid.test_engine import header, plant, written
 
 
 @pytest.fixture
@@ -60,9 +67,9 @@ def add_trouble(hospital):
     (hospital / "PLANTED_a.txt").write_text("PLANTED patient's letter")
     (hospital / "PLANTED_b.dcm").write_bytes(whole[:-100])
     (hospital / "PLANTED_c.dcm").write_bytes(b"")
-    report = header()
-    report.SOPClassUID, report.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.11", "1.2.999.5"
-    written(report, hospital, "PLANTED_d.dcm")
+    dictation = header()
+    dictation.SOPClassUID, dictation.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.9.4.1", "1.2.999.5"
+    written(dictation, hospital, "PLANTED_d.dcm")
     (hospital / "PLANTED_e.dcm").write_bytes(whole)  # once more the same
     other = header()
     other.PatientID, other.SOPInstanceUID, other.Rows = "PLANTED1", "1.2.999.1.1.0", 17
@@ -71,8 +78,8 @@ def add_trouble(hospital):
         "7": "the file is not DICOM",
         "8": "the file is cut short",
         "9": "the file is empty",
-        "10": "structured reports are not cleaned yet by this profile",
-        "12": "another instance with the same SOPInstanceUID and other content",
+        "10": "spoken words cannot be cleaned by this profile",
+        "12": files.OTHER_CONTENT,
     }
 
 
@@ -220,3 +227,320 @@ def test_the_job_loads_no_tensorflow():
         [sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]"
+
+
+# --- options -----------------------------------------------------------------------------------------------------
+
+
+def images(folder):
+    return [pydicom.dcmread(p) for p in scan.find(folder) if p.suffix == ".dcm"]
+
+
+def test_options_are_done_said_and_kept_in_provenance(run, hospital, tmp_path):
+    path = next(hospital.rglob("*.dcm"))
+    planted = pydicom.dcmread(path)
+    planted.StudyDescription, planted.StudyDate, planted.StudyTime = "CT Lung PLANTED", "20200304", "112233"
+    written(planted, path.parent, path.name)
+    status, _, _ = run("--options=RetainLongModifiedDates, CleanDescriptors", "--unlisted=remove")
+    assert status == 0
+    (changed,) = [d for d in images(tmp_path / "clean") if "StudyDescription" in d]
+    assert changed.StudyDescription == "CT Lung"
+    assert changed.StudyDate not in ("", "20200304", "19000101")
+    assert changed.LongitudinalTemporalInformationModified == "MODIFIED"
+    assert [c.CodeValue for c in changed.DeidentificationMethodCodeSequence] == ["113100", "113107", "113105"]
+    decided = json.loads((tmp_path / "clean/provenance.json").read_text())["settings"]
+    assert decided["options"] == ["RetainLongModifiedDates", "CleanDescriptors"]
+    assert (decided["unlisted"], decided["mode"], decided["profile"]) == ("remove", "anonymize", profile.EDITION)
+    chosen = settings.parse(decided["options"], "remove")
+    assert (tmp_path / "clean/conformance.md").read_text() == conformance.statement(chosen, decided)
+    again, said, _ = run("--options=CleanDescriptors,RetainLongModifiedDates", "--unlisted=remove")
+    assert (again, "already done" in said) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--options=CleanDescriptor"], "did you mean 'CleanDescriptors'"),
+        (["--options=all"], "'all' is no option of PS3.15"),
+        (["--options=RetainLongFullDates,RetainLongModifiedDates"], "exclude each other"),
+        (["--unlisted=keep"], "give clean or remove"),
+        (["--mode=pseudonymise"], "give anonymize or pseudonymize"),
+        (["--mode=pseudonymize"], "belong together"),
+        (["--vault=v.vault"], "belong together"),
+        (["--mode=anonymize", "--vault=v.vault"], "belong together"),
+        (["--mode=pseudonymize", "--vault=nowhere/v.vault"], "its folder does not exist"),
+        (["--escrow_certificate=nowhere.pem"], "nowhere.pem cannot be read"),
+        (["--pixel_templates=t.json"], "without --options=CleanPixelData"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_in_one_line(run, tmp_path, more, message):
+    status, said, err = run(*more)
+    assert (status, said) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir() if p.name not in ("hospital", "secret.key")] == []
+
+
+def test_text_that_no_table_lists_stays_or_goes_as_asked(run, hospital, tmp_path):
+    path = next(hospital.rglob("*.dcm"))
+    dataset = pydicom.dcmread(path)
+    dataset.KVP, dataset.PositionReferenceIndicator = "99", "SN"
+    written(dataset, path.parent, path.name)
+    for unlisted, left in (("clean", {"SOFT", "SN"}), ("remove", {"SOFT"})):
+        assert run(f"--unlisted={unlisted}", output=unlisted)[0] == 0
+        (found,) = [d for d in images(tmp_path / unlisted) if d.KVP == 99]
+        assert {str(found.get(k)) for k in ("ConvolutionKernel", "PositionReferenceIndicator")} - {"None", ""} == left
+
+
+# --- audit, conflicts, directory ----------------------------------------------------------------------------------
+
+
+def test_the_audit_agrees_with_the_summary_and_tells_no_value(run, hospital, tmp_path):
+    dataset = header()
+    plant(dataset)
+    dataset.SOPInstanceUID = "1.2.999.77"
+    written(dataset, hospital, "PLANTED_g.dcm")
+    assert run()[0] == 0
+    said = "".join(p.read_text() for p in sorted((tmp_path / "clean/audit").glob("*.jsonl")))
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert "PLANTED" not in said
+    assert {line["instance"] for line in lines} == {d.SOPInstanceUID for d in images(tmp_path / "clean")}
+    actions, summary = (
+        Counter(line["action"] for line in lines),
+        json.loads((tmp_path / "clean/summary.json").read_text()),
+    )
+    assert summary["attributes_removed"] == actions["X"] > 300
+    changed = actions["Z"] + actions["D"] + actions["U"] + actions["C"]
+    assert 0.9 * changed < summary["attributes_replaced"] <= changed  # sequences are told by their items, too
+    assert (summary["verified"], summary["verified_findings"]) == (7, 0)
+
+
+def test_versions_of_one_instance_are_kept_apart_and_leave_the_rest_alone(run, hospital, tmp_path):
+    for rows_, name in ((17, "PLANTED_y.dcm"), (18, "PLANTED_z.dcm")):
+        other = header()
+        other.PatientID, other.Rows = "PLANTED1", rows_
+        other.StudyInstanceUID, other.SeriesInstanceUID = "1.2.999.1", "1.2.999.1.1"
+        other.SOPInstanceUID = "1.2.999.1.1.0"
+        written(other, hospital, name)
+    assert run()[0] == 1
+    apart = sorted((tmp_path / "clean/conflicts").rglob("*.dcm"))
+    assert sorted(pydicom.dcmread(p).Rows for p in apart) == [17, 18]
+    assert sorted(p.suffixes[-2] for p in apart) == [".7", ".8"]
+    (kept,) = [d for d in images(tmp_path / "clean") if d.SOPInstanceUID == pydicom.dcmread(apart[0]).SOPInstanceUID]
+    assert kept.Rows == 16
+    assert len(images(tmp_path / "clean")) == 6  # without the conflicts
+    assert not any(b"PLANTED" in content for content in tree(tmp_path / "clean").values())
+    assert [p for p in tree(tmp_path / "clean") if "other" in p or "settling" in p or "aside" in p] == []
+
+
+def test_other_verbs_read_an_output_without_what_stands_beside_its_data(run, hospital, tmp_path, capfd):
+    add_trouble(hospital)
+    add_directory(hospital)
+    assert run()[0] == 1
+    assert {"audit", "conflicts", "DICOMDIR"} <= {p.name for p in (tmp_path / "clean").iterdir()}
+    assert index.main(["radkit index", f"--input={tmp_path / 'clean'}", f"--output={tmp_path / 'index'}"]) == 0
+    assert "index: 6 files" in capfd.readouterr().out
+    from pyarrow import parquet
+
+    table = parquet.read_table(tmp_path / "index" / "instances.parquet").to_pylist()
+    assert len(table) == 6
+    assert not [row for row in table if row["path"].split("/")[0] in ("audit", "conflicts", "MEDIA")]
+
+
+@pytest.mark.parametrize("where", ["", "conflicts", "audit", "deeper"])
+def test_what_was_put_into_an_output_is_found_wherever_it_stands(run, tmp_path, capfd, where):
+    assert run()[0] == 0
+    (tmp_path / "clean" / where).mkdir(exist_ok=True)
+    written(header(), tmp_path / "clean" / where, "PLANTED.dcm")
+    status = anonymize.main(["radkit anonymize", f"--verify={tmp_path / 'clean'}"])
+    said = capfd.readouterr().out
+    assert (status, "7 DICOM files, 1 with findings" in said, "PLANTED" in said) == (1, True, False)
+
+
+def add_directory(hospital):
+    directory = pydicom.Dataset()
+    directory.file_meta = pydicom.dataset.FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.999.6"
+    directory.FileSetID, directory.DirectoryRecordSequence = "PLANTED", []
+    directory.save_as(hospital / "DICOMDIR", enforce_file_format=True)
+
+
+def test_a_directory_is_made_anew_from_what_is_written(run, hospital, tmp_path):
+    assert run(output="without")[0] == 0
+    assert not (tmp_path / "without/DICOMDIR").exists()
+    add_directory(hospital)
+    assert run()[0] == 0
+    summary = json.loads((tmp_path / "clean/summary.json").read_text())
+    assert (summary["files"], summary["written"], summary["directories"], summary["quarantined"]) == (7, 6, 1, 0)
+    content = (tmp_path / "clean/DICOMDIR").read_bytes()
+    assert b"PLANTED" not in content
+    assert b"1.2.999" not in content
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, of its own temporary folder
+        found = FileSet(tmp_path / "clean/DICOMDIR")
+        uids, patients = {instance.load().SOPInstanceUID for instance in found}, found.find_values("PatientID")
+        del found
+        gc.collect()
+    assert uids == {d.SOPInstanceUID for d in images(tmp_path / "clean")}
+    assert len(patients) == 2
+
+
+# --- the way back -------------------------------------------------------------------------------------------------
+
+
+def asked(tmp_path, capfd, *identifiers):
+    ids = [f"--id={one}" for one in identifiers]
+    where = [f"--vault={tmp_path / 'v.vault'}", f"--key={tmp_path / 'secret.key'}", "--reason=a test", "--json"]
+    status = reidentify.main(["radkit reidentify", *where, *ids])
+    return status, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_a_vault_tells_who_is_who_and_grows_with_the_next_run(run, hospital, tmp_path, capfd):
+    pseudonymized = ("--mode=pseudonymize", f"--vault={tmp_path / 'v.vault'}")
+    assert run(*pseudonymized)[0] == 0
+    key = keys.read(tmp_path / "secret.key")
+    assert (tmp_path / "v.vault").stat().st_mode & 0o077 == 0
+    assert b"PLANTED" not in (tmp_path / "v.vault").read_bytes()
+    assert not any(b"PLANTED" in content for content in tree(tmp_path / "clean").values())
+    assert not [p for p in tree(tmp_path / "clean") if "vault" in p or "parts" in p]
+    one = next(d for d in images(tmp_path / "clean") if d.PatientID == key.patient("PLANTED1"))
+    status, found = asked(tmp_path, capfd, one.PatientID, one.StudyInstanceUID, one.SOPInstanceUID)
+    assert status == 0
+    assert (found[0]["PatientID"], found[0]["PatientName"]) == ("PLANTED1", "PLANTED^NAME")
+    assert found[1]["StudyInstanceUID"] == "1.2.999.1"
+    assert found[2]["SOPInstanceUID"].startswith("1.2.999.1.1.")
+    added = header()
+    added.PatientID, added.SOPInstanceUID = "PLANTED3", "1.2.999.3.1.0"
+    written(added, hospital, "PLANTED_3.dcm")
+    assert run(*pseudonymized, output="more")[0] == 0
+    status, found = asked(tmp_path, capfd, key.patient("PLANTED1"), key.patient("PLANTED3"))
+    assert (status, [f["PatientID"] for f in found]) == (0, ["PLANTED1", "PLANTED3"])
+    assert asked(tmp_path, capfd, "PNOBODY")[0] == 1
+
+
+def test_an_anonymized_output_is_no_other_than_a_pseudonymized_one(run, tmp_path):
+    run(output="one")
+    run("--mode=pseudonymize", f"--vault={tmp_path / 'v.vault'}", output="two")
+    one, two = tree(tmp_path / "one"), tree(tmp_path / "two")
+    assert {p for p in one if one[p] != two.get(p)} == {"provenance.json", "conformance.md"}
+    assert set(one) == set(two)
+
+
+@pytest.mark.parametrize("where", ["clean/v.vault", "clean", "clean/deep/v.vault"])
+def test_a_vault_in_the_output_is_refused(run, tmp_path, where):
+    status, _, err = run("--mode=pseudonymize", f"--vault={tmp_path / where}")
+    assert (status, "lies within --output" in err) == (2, True)
+    assert not (tmp_path / "clean").exists()
+
+
+def test_a_vault_of_another_key_or_no_vault_is_refused_before_any_work(run, hospital, tmp_path):
+    (tmp_path / "v.vault").write_text("PLANTED")
+    assert run("--mode=pseudonymize", f"--vault={tmp_path / 'v.vault'}")[0] == 2
+    (tmp_path / "v.vault").unlink()
+    assert run("--mode=pseudonymize", f"--vault={tmp_path / 'v.vault'}")[0] == 0
+    before = (tmp_path / "v.vault").read_bytes()
+    keys.write(keys.Key(bytes(32)), tmp_path / "other.key")
+    more = ("--mode=pseudonymize", f"--vault={tmp_path / 'v.vault'}", f"--key={tmp_path / 'other.key'}")
+    status, _, err = run(*more, output="other")
+    assert (status, len(err.strip().splitlines())) == (2, 1)
+    assert (tmp_path / "v.vault").read_bytes() == before
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_vault_that_is_gone_is_not_passed_over_as_already_done(run, tmp_path):
+    # The output is finished, its vault is not there (moved, or another one is named): nobody could be asked back.
+    more = ("--mode=pseudonymize", f"--vault={tmp_path / 'v.vault'}")
+    assert run(*more)[0] == 0
+    (tmp_path / "v.vault").unlink()
+    status, _, _ = run(*more)
+    assert status == 2 or (tmp_path / "v.vault").exists()
+
+
+# --- escrow ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pem(tmp_path):
+    """Returns a certificate's and its private key's file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "made up")])
+    day = datetime.datetime(2020, 1, 1)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(private.public_key())
+    builder = builder.serial_number(1).not_valid_before(day).not_valid_after(day + datetime.timedelta(9999))
+    (tmp_path / "c.pem").write_bytes(builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "p.pem").write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return tmp_path / "c.pem", tmp_path / "p.pem"
+
+
+def test_the_owner_of_the_certificate_reads_the_originals_and_nobody_else(run, hospital, tmp_path, pem):
+    certificate, private = pem
+    status, _, _ = run(f"--escrow_certificate={certificate}")
+    assert not any(b"PLANTED" in content for content in tree(tmp_path / "clean").values())
+    for dataset in images(tmp_path / "clean"):
+        (item,) = dataset.EncryptedAttributesSequence
+        original = escrow.original_attributes(item, private.read_bytes())
+        assert original.PatientName == "PLANTED^NAME"
+        assert original.PatientID in ("PLANTED1", "PLANTED2")
+        assert keys.read(tmp_path / "secret.key").uid(original.SOPInstanceUID) == dataset.SOPInstanceUID
+        assert str(original.PatientBirthDate) == "19620304"
+        assert "Rows" not in original  # what stayed is not carried along
+    decided = json.loads((tmp_path / "clean/provenance.json").read_text())["settings"]
+    assert decided["escrow"]
+    assert "Originals encrypted within each instance: yes." in (tmp_path / "clean/conformance.md").read_text()
+    summary = json.loads((tmp_path / "clean/summary.json").read_text())
+    assert (status, summary["verified_findings"]) == (0, 0)  # an escrow that was asked for is no leak
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PLANTED", b"-----BEGIN CERTIFICATE-----\nPLANTED\n-----END CERTIFICATE-----"]
+)
+def test_a_certificate_that_is_none_is_refused_before_any_work(run, tmp_path, content):
+    (tmp_path / "c.pem").write_bytes(content)
+    status, _, err = run(f"--escrow_certificate={tmp_path / 'c.pem'}")
+    assert status == 2, "an empty certificate must not mean that nobody can read the originals"
+    assert "PLANTED" not in err
+    assert not (tmp_path / "clean").exists()
+
+
+# --- what strangers tried -------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_is_not_utf8_stops_nobody(run, hospital, tmp_path):
+    whole = (hospital / "PLANTED_1" / "PLANTED 0.dcm").read_bytes()
+    (hospital / os.fsdecode(b"bad\xff\xfe.dcm")).write_bytes(whole.replace(b"1.2.999.1.1.0", b"1.2.999.1.1.9"))
+    assert run()[0] == 0
+    assert len(images(tmp_path / "clean")) == 7
+
+
+def test_a_hospitals_own_codes_become_dummies(run, hospital, tmp_path):
+    for path in hospital.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        code = pydicom.Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "M2195", "GEIIS", "PLANTED MR PELVIS"
+        known = pydicom.Dataset()
+        known.CodeValue, known.CodingSchemeDesignator, known.CodeMeaning = "113011", "DCM", "PLANTED"
+        dataset.ProcedureCodeSequence = [code, known]
+        dataset.save_as(path)
+    assert run()[0] == 0
+    for dataset in images(tmp_path / "clean"):
+        local, known = dataset.ProcedureCodeSequence
+        assert (local.CodingSchemeDesignator, local.CodeMeaning) == ("99RADKIT", "ANONYMIZED")
+        assert (known.CodeValue, known.CodingSchemeDesignator) == ("113011", "DCM")
+        assert "PLANTED" not in str(dataset)
+
+
+def test_a_key_among_the_data_is_refused(run, hospital, tmp_path):
+    for where in (hospital / "k.key", tmp_path / "clean" / "k.key"):
+        status, _, err = run("--create_key", f"--key={where}", key=False)
+        assert (status, "keep it elsewhere" in err) == (2, True)
+        assert not where.exists()
