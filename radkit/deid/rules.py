@@ -52,8 +52,9 @@ _NEVER_EMPTY = frozenset((0x00081110,))
 # NumericValue, FloatingPointValue, and RationalNumeratorValue and RationalDenominatorValue.
 _MEASURED = frozenset((0x0040A30A, 0x0040A161, 0x0040A162, 0x0040A163))
 
-# Of a place: how what no rule names is taken. KEPT: an option keeps the sequence, so labels and codes in it stay.
-NORMAL, KEPT, DUMMIES, CODES = "", "kept", "dummies", "codes"
+# Of a place: how what no rule names is taken. CODES: codes are cleaned, as a hospital's own names it, and its meaning
+# says what it likes; DUMMIES: text becomes a dummy. KEPT: an option keeps the sequence, so labels and codes in it stay.
+KEPT, DUMMIES, CODES = "kept", "dummies", "codes"
 _MODES = {ITEMS_KEPT: KEPT, ITEMS_DUMMIES: DUMMIES, ITEMS_CODES: CODES, CONTENT: CODES}
 
 
@@ -89,7 +90,7 @@ class Node:
     settings: Settings
     iod: iods.Node | None
     known: bool  # the SOP class is
-    mode: str = NORMAL
+    mode: str = CODES
     is_top: bool = False
     # By the bytes an element begins with, in each encoding.
     learned: tuple[dict[bytes, Known], ...] = field(default_factory=lambda: ({}, {}, {}), repr=False)
@@ -125,8 +126,6 @@ class Node:
     def _new_child(self, tag: int, code: str) -> "Node":
         mode = _MODES.get(code, self.mode) if self.mode != DUMMIES else DUMMIES
         iod = self.iod.child(tag) if self.iod else None
-        if iod is None and mode == NORMAL and self.known:
-            mode = CODES  # no IOD defines what stands here: labels go, codes stay when they are well known
         if iod is None and self.iod is None and mode == self.mode and not self.is_top:
             return self
         return Node(self.settings, iod, self.known, mode)
@@ -247,8 +246,7 @@ def true_vr(tag: int) -> str:
 def root(settings: Settings, sop_class: str) -> Node:
     """Returns the rules for the top level of a SOP class's instances."""
     iod = iods.root(sop_class)
-    # A code of a hospital's own names it, and its meaning says what it likes.
-    return Node(settings, iod, iod is not None, CODES, is_top=True)
+    return Node(settings, iod, iod is not None, is_top=True)
 
 
 def with_fallback(rule: Rule) -> Rule:

@@ -2,7 +2,8 @@
 
 Table E.1-1 has holes (DocumentTitle, TextValue, SecondaryReviewerName ...). So what a person types freely goes by its
 VR, single attributes by name, and an attribute that neither the table nor the data dictionary knows goes whatever it
-holds. Labels that software chooses (SegmentLabel, ConvolutionKernel, CodeMeaning) stay: readers depend on them.
+holds. Labels that software chooses (SegmentLabel, ConvolutionKernel) stay: readers depend on them. Codes are cleaned by
+`codes.py`.
 
 Source: DICOM PS3.15 E.1.1 leaves unlisted attributes to the implementer's judgement; this is ours.
 """
