@@ -84,6 +84,7 @@ def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
         escrowed = values["escrow_certificate"].value is not None
         return anonymize_close.verify(Path(values["verify"].value), said, escrow=escrowed)
     program.required(values, "input", "output", "key")
+    runner.refuse_unknown(beam_flags)
     folder, output, key_file = program.input_folder(values), Path(values["output"].value), Path(values["key"].value)
     if output.resolve().is_relative_to(folder.resolve()):
         raise UserError("--output lies within --input; name a folder beside it")

@@ -61,7 +61,7 @@ def run(
     Raises:
         UserError: A flag that Beam does not know, or a value that it does not take.
     """
-    _refuse_unknown(beam_flags)
+    refuse_unknown(beam_flags)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     ledger = tempfile.mkdtemp(prefix="radkit-ledger-")
     try:
@@ -123,8 +123,6 @@ def local_workers(beam_flags: Sequence[str], num_items: int) -> int:
     if "--runner" in said or "--direct_running_mode" in said:
         return 0
     number = said.get("--direct_num_workers", "0" if num_items >= ITEMS_WORTH_A_POOL else "1")
-    if not number.isdigit():
-        raise UserError(f"--direct_num_workers={number} was not expected; give a whole number, 0 for all processors")
     return int(number) or os.cpu_count() or 1
 
 
@@ -201,10 +199,22 @@ class _Pooled(beam.DoFn):  # type: ignore[misc]
             waiting.result()
 
 
-def _refuse_unknown(beam_flags: Sequence[str]) -> None:
+def refuse_unknown(beam_flags: Sequence[str]) -> None:
+    """Refuses flags that are not Beam's: `run` does, and who makes anything before it should.
+
+    Raises:
+        UserError: A flag that Beam does not know, a value that it does not take, or a word that is no flag.
+    """
     words = [word for word in beam_flags if not word.startswith("-")]
+    _refuse_flags([word for word in beam_flags if word.startswith("-")])
     if words:
         raise UserError(f"{words[0]!r} was not expected; flags are written --name=value (see --help)")
+    for flag in beam_flags:
+        if flag.startswith("--direct_num_workers=-"):
+            raise UserError(f"{flag} was not expected; give a whole number, 0 for all processors")
+
+
+def _refuse_flags(beam_flags: Sequence[str]) -> None:
     logging.getLogger("apache_beam.options").setLevel(logging.ERROR)
     said = io.StringIO()
     try:

@@ -544,3 +544,11 @@ def test_a_key_among_the_data_is_refused(run, hospital, tmp_path):
         status, _, err = run("--create_key", f"--key={where}", key=False)
         assert (status, "keep it elsewhere" in err) == (2, True)
         assert not where.exists()
+
+
+@pytest.mark.parametrize("wrong", ["--option=CleanDescriptors", "--direct_num_workers=-1", "word"])
+def test_a_flag_that_is_none_makes_no_key(run, tmp_path, wrong):
+    status, _, err = run("--create_key", wrong, key=False)
+    assert (status, len(err.strip().splitlines())) == (2, 1)
+    assert not (tmp_path / "secret.key").exists()
+    assert not (tmp_path / "clean").exists()
