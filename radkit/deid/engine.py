@@ -31,7 +31,7 @@ from radkit.deid.wire import Entry, NotCleanable, Part
 SOP_CLASS, SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _CHARSET, _MODALITY, _BIRTH_DATE, DOCUMENT_TYPE = 0x00080005, 0x00080060, 0x00100030, 0x00420012
 _BURNED_IN, _FEATURES, _LONGITUDINAL = 0x00280301, 0x00280302, 0x00280303
-_REFERENCED_INSTANCES = b"\x08\x00\x4a\x11"  # ReferencedInstanceSequence: what a presentation state's own list lacks
+_REFERENCED_INSTANCES = (0x0008, 0x114A)  # ReferencedInstanceSequence: what a presentation state's own list lacks
 # PatientIdentityRemoved, DeidentificationMethod and its codes: ours to set.
 MARKS = (0x00120062, 0x00120063, 0x00120064)
 ENCRYPTED = 0x04000500  # EncryptedAttributesSequence
@@ -163,7 +163,8 @@ def _pass(facts: Facts, replacer: Replacer, settings: Settings, forced: Mapping[
     parts, rewriter = once({})
     if rewriter.references_removed and not rewriter.references_kept:
         # The list of all references must not stand when there are none (PS3.3 C.12.2).
-        lists = [tag for tag in REFERENCE_LISTS if _REFERENCED_INSTANCES in facts.raw(tag)]
+        mark = facts.source.syntax.tag.pack(*_REFERENCED_INSTANCES)
+        lists = [tag for tag in REFERENCE_LISTS if mark in facts.raw(tag)]
         if lists:
             parts, rewriter = once(dict.fromkeys(lists, b""))
             for tag in lists:

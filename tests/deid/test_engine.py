@@ -230,6 +230,16 @@ def test_uids_refer_to_each_other_as_before(tmp_path):
     assert after.MultiFrameSourceSOPInstanceUID == instance
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_list_of_all_references_goes_with_the_last_reference(tmp_path, syntax):
+    dataset, series = header(syntax), Dataset()
+    series.ReferencedInstanceSequence = []
+    series.ReferencedImageSequence = []  # is removed: of Type 3 there
+    dataset.ReferencedSeriesSequence = [series]
+    after = pydicom.dcmread(cleaned(written(dataset, tmp_path), tmp_path / "out"))
+    assert "ReferencedSeriesSequence" not in after
+
+
 def test_a_standard_frame_of_reference_stays():
     dataset = header()
     dataset.FrameOfReferenceUID = "1.2.840.10008.1.4.1.1"
