@@ -13,10 +13,10 @@ Exit status: 0 ended by SIGTERM or SIGINT; 2 refused (no such folder, port in us
 """
 
 import os
+import queue
 import re
 import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
@@ -95,9 +95,10 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     folders = parse_models(values["model"].value)
     for folder in folders.values():
         models.find_version(folder)  # a wrong folder is told before seconds go into TensorFlow
-    ended = threading.Event()
+    # A queue may be put to from a signal's handler whatever its thread is at; an event's lock may be held by it.
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda number, _: ended.put(number))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     loaded = {name: models.load(folder) for name, folder in folders.items()}
     server, port = start(
@@ -109,7 +110,7 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     )
     for name, model in loaded.items():
         print(f"serving {name} version {model.version} on {values['host'].value}:{port}", flush=True)
-    ended.wait()
+    ended.get()
     server.stop(GRACE_S).wait(GRACE_S + 1.0)
     # No answer is under way, and nothing is left to write. Taking TensorFlow's and gRPC's threads down one by one was
     # once seen to hang, and whoever stops a server waits for it.

@@ -138,11 +138,11 @@ def test_openssl_reads_it_as_cms(tmp_path):
     (tmp_path / "key.pem").write_bytes(KEY)
     (tmp_path / "cms").write_bytes(item_of(original()).EncryptedContent)
     command = ["openssl", "cms", "-decrypt", "-binary", "-inform", "DER", "-in", "cms", "-inkey", "key.pem"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=180)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(b"\x00\x04\x50\x05SQ")
     shown = subprocess.run(
-        ["openssl", "asn1parse", "-inform", "DER", "-in", "cms"], cwd=tmp_path, capture_output=True, timeout=60
+        ["openssl", "asn1parse", "-inform", "DER", "-in", "cms"], cwd=tmp_path, capture_output=True, timeout=180
     ).stdout
     for said in (b"pkcs7-envelopedData", b"rsaEncryption", b"aes-256-cbc"):
         assert said in shown
@@ -161,7 +161,7 @@ def instance(attributes, syntax=ExplicitVRLittleEndian):
 
 
 def gdcmanon(folder, *arguments):
-    done = subprocess.run(["gdcmanon", *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["gdcmanon", *arguments], cwd=folder, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr + done.stdout
 
 

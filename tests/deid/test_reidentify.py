@@ -326,7 +326,7 @@ def test_a_terminal_of_few_letters_gets_an_answer(place):
         [sys.executable, "-m", "radkit", "reidentify", "--vault=a.vault", "--key=a.key", *asked(PATIENT.new)],
         cwd=place,
         capture_output=True,
-        timeout=60,
+        timeout=180,
         env={**os.environ, "PYTHONPATH": str(HOUSE), "PYTHONIOENCODING": "ascii"},
     )
     assert (done.returncode, done.stderr) == (program.DONE, b"")

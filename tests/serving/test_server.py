@@ -54,7 +54,7 @@ def request(model: str = "numbers", **inputs: object) -> Any:
 
 def refusal(call: Callable[..., object], message: Any) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as caught:
-        call(message, timeout=20)
+        call(message, timeout=120)
     words = caught.value.details()
     assert "Traceback" not in words
     assert "File " not in words
@@ -62,7 +62,7 @@ def refusal(call: Callable[..., object], message: Any) -> tuple[grpc.StatusCode,
 
 
 def test_answers_equal_a_direct_call(stub: Any, exports: Path) -> None:
-    reply = stub.Predict(request(), timeout=20)
+    reply = stub.Predict(request(), timeout=120)
     direct = tf.saved_model.load(str(exports / "numbers" / "10")).signatures["serving_default"]
     expected = direct(x=tf.constant(X), name=tf.constant(["a"]))
     assert set(reply.outputs) == {"doubled", "name", "half"}
@@ -81,7 +81,7 @@ def test_lists_of_values_are_taken(stub: Any) -> None:
     asked = request()
     asked.inputs["x"].tensor_content = b""
     asked.inputs["x"].float_val.extend(X.ravel().tolist())
-    found = stub.Predict(asked, timeout=20).outputs["doubled"]
+    found = stub.Predict(asked, timeout=120).outputs["doubled"]
     np.testing.assert_allclose(tf.make_ndarray(found), 2 * X + 1, atol=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_the_filter_and_the_version_are_honoured(stub: Any) -> None:
     asked.output_filter.append("name")
     asked.model_spec.version.CopyFrom(wrappers_pb2.Int64Value(value=10))
     asked.model_spec.signature_name = "serving_default"
-    assert set(stub.Predict(asked, timeout=20).outputs) == {"name"}
+    assert set(stub.Predict(asked, timeout=120).outputs) == {"name"}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_inputs_that_do_not_fit_are_told_by_name(stub: Any, inputs: dict[str, An
 def test_metadata_is_that_of_the_saved_model(stub: Any) -> None:
     asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     asked.model_spec.name = "numbers"
-    reply = stub.GetModelMetadata(asked, timeout=20)
+    reply = stub.GetModelMetadata(asked, timeout=120)
     found = get_model_metadata_pb2.SignatureDefMap()
     assert reply.metadata["signature_def"].Unpack(found)
     signature = found.signature_def["serving_default"]
@@ -156,7 +156,7 @@ def test_status_health_and_the_other_methods(channel: grpc.Channel, stub: Any) -
     status = model_service_pb2_grpc.ModelServiceStub(channel)
     asked = get_model_status_pb2.GetModelStatusRequest()
     asked.model_spec.name = "segment"
-    found = status.GetModelStatus(asked, timeout=20).model_version_status
+    found = status.GetModelStatus(asked, timeout=120).model_version_status
     assert [(v.version, v.state, v.status.error_code) for v in found] == [
         (1, get_model_status_pb2.ModelVersionStatus.AVAILABLE, 0)
     ]
@@ -166,7 +166,7 @@ def test_status_health_and_the_other_methods(channel: grpc.Channel, stub: Any) -
     assert code == CODE.UNIMPLEMENTED
     assert "Predict" in words
     health = channel.unary_unary(messages.HEALTH_CHECK)
-    assert health(b"", timeout=20) == b"\x08\x01"  # status: SERVING
+    assert health(b"", timeout=120) == b"\x08\x01"  # status: SERVING
     assert refusal(health, b"\x0a\x02no")[0] == CODE.NOT_FOUND
 
 
@@ -179,11 +179,11 @@ def test_a_server_that_got_random_bytes_answers_on(channel: grpc.Channel, stub: 
         for _ in range(3 if number % 2 else 0):
             data[chance.randrange(len(data))] = chance.randrange(256)
         try:
-            channel.unary_unary(methods[0] if number % 2 else methods[number % 4])(bytes(data), timeout=20)
+            channel.unary_unary(methods[0] if number % 2 else methods[number % 4])(bytes(data), timeout=120)
         except grpc.RpcError as error:
             assert error.code() in (CODE.INVALID_ARGUMENT, CODE.NOT_FOUND, CODE.FAILED_PRECONDITION)  # noqa: PT017
             assert len(error.details()) < 3000  # noqa: PT017
-    assert stub.Predict(request(), timeout=20).model_spec.version.value == 10
+    assert stub.Predict(request(), timeout=120).model_spec.version.value == 10
 
 
 def test_the_limit_holds_for_all_inputs_together(stub: Any) -> None:
@@ -271,8 +271,8 @@ def test_the_verb_serves_until_it_is_told_to_end(exports: Path) -> None:
             assert found, line
             with grpc.insecure_channel(found[1], options=[("grpc.enable_http_proxy", 0)]) as opened:
                 stub = prediction_service_pb2_grpc.PredictionServiceStub(opened)
-                assert stub.Predict(request("m"), timeout=30).model_spec.version.value == 10
+                assert stub.Predict(request("m"), timeout=120).model_spec.version.value == 10
             os.kill(process.pid, signal.SIGTERM)
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=120) == 0
         finally:
             process.kill()
