@@ -10,7 +10,12 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "radkit" / "__init__.py").r
 
 SERVING = ["grpcio>=1.62", "highdicom>=0.26"]
 REPORTS = ["matplotlib>=3.8"]
-CODECS = ["pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.4", "pylibjpeg-rle>=2.1", "pyjpegls>=1.4", "python-gdcm>=3.0.24"]
+CODECS = [
+    "imagecodecs>=2025.3.30",  # the fastest decoder of most transfer syntaxes
+    "pyjpegls>=1.4", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.4",  # where that has no wheel
+    "pylibjpeg-rle>=2.1", "python-gdcm>=3.0.24",  # de-identification encodes pixels again through pydicom
+]  # fmt: skip
+DASK = ["dask>=2024.4.2", "distributed>=2024.4.2"]
 DEID = [
     "cryptography>=45",  # vaults and escrow; older ones cannot encrypt CMS with AES-256
     "rapidocr-onnxruntime>=1.4.4; python_version < '3.13'",  # text in pixels; its wheel carries the weights
@@ -55,7 +60,15 @@ setup(
         "tensorflow-datasets>=4.9.8",
         "tqdm>=4.66",
     ],
-    extras_require={"deid": DEID, "serving": SERVING, "reports": REPORTS, "codecs": CODECS, "all": ALL, "dev": DEV},
+    extras_require={
+        "deid": DEID,
+        "serving": SERVING,
+        "reports": REPORTS,
+        "codecs": CODECS,
+        "dask": DASK,
+        "all": ALL,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": ["radkit=radkit.cli:console"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

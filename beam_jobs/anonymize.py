@@ -21,6 +21,7 @@ Exit status: 0 done; 1 done, some files were set aside and are listed, or --veri
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -226,8 +227,10 @@ def _batches(
         size = FILES_PER_BATCH if settings.PIXELS not in job.settings.options else IMAGES_PER_BATCH
         yield from runner.batches(numbered, size)
         return
-    found, _ = headers.read(folder, beam_flags)
-    series = {os.fsencode(instance.path): instance.values["SeriesInstanceUID"] for instance in found}
+    # Not below the output, as it may leave the hospital: a killed run would leave the old headers there.
+    with tempfile.TemporaryDirectory(prefix="radkit-headers-") as aside:
+        found, _ = headers.read(folder, Path(aside, "headers"), beam_flags)
+    series = {os.fsencode(instance.path): instance["SeriesInstanceUID"] for instance in found}
     groups: dict[str, list[tuple[int, bytes]]] = {}
     for number, path in numbered:
         groups.setdefault(series.get(path, ""), []).append((number, path))

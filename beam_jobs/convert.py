@@ -4,16 +4,18 @@
     radkit convert --config chest --input clean --labels clean/labels.csv --output records
 
 Writes `<output>/<dataset>/<version>/`: the shards, `features.json`, `dataset_info.json`, `patients.json` (which
-pseudonymous patients each split holds), `data.json` (the config's data section), `quarantine.csv` (files and series
-that were set aside, with reasons), `summary.json` and `provenance.json`. Stock `tfds.builder_from_directory` reads it.
-The same input and config give the same bytes on any runner and number of workers. Beam's own flags are passed on
-(--runner, ...).
+pseudonymous patients each split holds), `data.json` (the config's data section), `inputs.csv` (the files that were
+read, with SHA-256), `quarantine.csv` (files and series that were set aside, with reasons), `summary.json` and
+`provenance.json`. Stock `tfds.builder_from_directory` reads it. The same input and config give the same bytes on any
+runner and number of workers. A run that was killed goes on where it was when it is started again; a worker that is
+killed is replaced. Beam's own flags are passed on (--runner, --direct_num_workers, ...); workers on other machines must
+see --input and --output under the same names.
 
-Exit status: 0 done; 1 done, some inputs were set aside and are listed; 2 refused, nothing written.
+Exit status: 0 done; 1 done, some inputs were set aside and are listed; 2 refused or interrupted, nothing written.
 """
 
+import functools
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,9 @@ from typing import Any
 import apache_beam as beam
 from absl import flags
 
-from beam_jobs import headers, runner
+from beam_jobs import convert_close, convert_shard, headers, runner
 from radkit import config, outputs, program
-from radkit.data import convert, shards
+from radkit.data import convert, schema, shards
 from radkit.dicom import scan
 from radkit.errors import UserError
 
@@ -34,6 +36,8 @@ flags.DEFINE_string(
     "labels", None, "CSV with an identifier column (a DICOM keyword) and the config's label column.", flag_values=FLAGS
 )
 
+BYTES_WORTH_A_POOL = 2**28
+
 
 def main(argv: Sequence[str]) -> int:
     """Runs the verb; see the module's docstring."""
@@ -42,18 +46,22 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
     program.required(values, "config", "output")
+    runner.refuse_unknown(beam_flags)
     experiment = config.load(values["config"].value, values["set"].value)
     data = experiment.data
-    folder = program.input_folder(values)
+    folder = program.input_folder(values).resolve()
     labels = _labels(values["labels"].value, data)
     target = Path(values["output"].value) / data.dataset / data.version
+    if target.resolve().is_relative_to(folder):
+        raise UserError("--output lies in --input, and would be read the next time; name a folder beside it")
+    paths = scan.find(folder)
     record = outputs.provenance(
         "convert",
-        {"data": config.to_json(experiment)["data"], "schema": shards.SCHEMA_VERSION},
-        _digest(folder, values["labels"].value),
+        {"data": config.to_json(experiment)["data"], "schema": schema.VERSION},
+        _digest(paths, folder, values["labels"].value),
     )
-    if not outputs.already_done(target, record):
-        _convert(folder, target, data, labels, record, beam_flags)
+    if not convert_close.already_done(target, record, folder):
+        _convert(folder, paths, target, data, labels, record, beam_flags)
     summary = outputs.read_json(target / "summary.json")
     print(
         f"convert: {_counts(summary['records'])} records of {summary['patients']} patients; "
@@ -72,8 +80,8 @@ def _labels(path: str | None, data: config.Data) -> convert.Labels | None:
     return convert.Labels(Path(path), data)
 
 
-def _digest(folder: Path, labels: str | None) -> str:
-    parts = [outputs.digest_of_names(scan.find(folder), folder)]
+def _digest(paths: Sequence[Path], folder: Path, labels: str | None) -> str:
+    parts = [outputs.digest_of_names(paths, folder)]
     if labels is not None:
         parts.append(outputs.digest_of_files([Path(labels)], Path(labels).parent))
     return "+".join(parts)
@@ -81,75 +89,48 @@ def _digest(folder: Path, labels: str | None) -> str:
 
 def _convert(
     folder: Path,
+    paths: Sequence[Path],
     target: Path,
     data: config.Data,
     labels: convert.Labels | None,
     record: dict[str, Any],
     beam_flags: Sequence[str],
 ) -> None:
-    instances, unreadable = headers.read(folder, beam_flags)
-    units, left_out = convert.select(instances, data, labels)
+    with outputs.staged(target, record, resumes=True) as aside:
+        job = convert_shard.Job(str(aside), str(folder), data)
+        plan = convert_shard.read_plan(job, paths)
+        if plan is None:
+            outputs.empty(aside)  # of what a run left whose plan no longer holds
+            plan = _plan(job, labels, beam_flags)
+        left = convert_shard.missing(job, plan)
+        if len(left) < len(plan.files):
+            done = len(plan.files) - len(left)
+            print(f"convert: goes on after {done} shards that an earlier run finished", file=sys.stderr)
+        if left:
+            num_items = sum(plan.files[number] for number in left)
+            build = functools.partial(graph, numbers=left, job=job)
+            slow = sum(plan.num_bytes[number] for number in left) >= BYTES_WORTH_A_POOL  # few files, many frames
+            runner.run(build, beam_flags, num_items=num_items, what="convert", pools=True, slow=slow, guarded=True)
+        record["contents"] = convert_close.write(job, plan, record["settings"]["data"])
+        convert_close.tidy(job)
+
+
+def _plan(job: convert_shard.Job, labels: convert.Labels | None, beam_flags: Sequence[str]) -> convert_shard.Plan:
+    instances, unreadable = headers.read(Path(job.folder), Path(job.root, convert_shard.HEADERS), beam_flags)
+    units, left_out = convert.select(instances, job.data, labels)
     if not units:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in left_out.most_common(3)) or "no image series"
-        raise UserError(f"--input {folder} holds nothing for data set {data.dataset!r}: {reasons}")
-    planned = convert.plan(units, data)
-    with outputs.staged(target, record) as aside:
-        outcomes_file = aside / "outcomes.jsonl"
-
-        def build(pipeline: Any, ledger: str) -> None:
-            _ = (
-                pipeline
-                | "Shards" >> beam.Create(planned)
-                | beam.Reshuffle()
-                | "Write" >> beam.Map(_write, data, str(aside), ledger)
-                | runner.WriteOutcomes(str(outcomes_file))
-            )
-
-        runner.run(build, beam_flags, num_items=sum(len(u.paths) for u in units), what="convert")
-        outcomes = runner.read_outcomes(outcomes_file)
-        outcomes_file.unlink()
-        _describe(aside, data, record, outcomes, unreadable, left_out)
+        raise UserError(f"--input {job.folder} holds nothing for data set {job.data.dataset!r}: {reasons}")
+    return convert_shard.write_plan(job, convert.plan(units, job.data), unreadable, dict(left_out))
 
 
-def _write(shard: convert.Shard, data: config.Data, folder: str, ledger: str) -> dict[str, Any]:
-    outcome = convert.write(shard, data, Path(folder))
-    runner.finished(ledger, f"{shard.split}-{shard.index}", sum(len(u.paths) for u in shard.units))
-    return outcome
-
-
-def _describe(
-    folder: Path,
-    data: config.Data,
-    record: dict[str, Any],
-    outcomes: Sequence[dict[str, Any]],
-    unreadable: Sequence[tuple[str, str]],
-    left_out: Counter[str],
-) -> None:
-    by_split: dict[str, list[dict[str, Any]]] = {split: [] for split in shards.SPLITS}
-    for outcome in sorted(outcomes, key=lambda o: (o["split"], o["index"])):
-        by_split[outcome["split"]].append(outcome)
-    patients = {split: sorted({p for o in found for p in o["patients"]}) for split, found in by_split.items()}
-    dead = sorted((d["uid"], d["reason"]) for o in outcomes for d in o["dead"])
-    outputs.write_json(folder / "patients.json", patients)
-    outputs.write_json(folder / "data.json", record["settings"]["data"])
-    outputs.write_csv(folder / outputs.QUARANTINE, ("input", "reason"), [*unreadable, *dead])
-    summary = {
-        "records": {split: sum(o["records"] for o in found) for split, found in by_split.items()},
-        "patients": len({p for found in patients.values() for p in found}),
-        "left_out": sum(left_out.values()),
-        "left_out_by_reason": dict(left_out),
-        "quarantined": len(unreadable) + len(dead),
-        "quarantined_by_reason": dict(Counter(reason for _, reason in [*unreadable, *dead])),
-    }
-    outputs.write_json(folder / "summary.json", summary)
-    shards.write_metadata(
-        folder,
-        dataset=data.dataset,
-        version=data.version,
-        record_fields=convert.fields_of(data),
-        shard_lengths={split: [o["records"] for o in found] for split, found in by_split.items()},
-        num_bytes={split: sum(o["bytes"] for o in found) for split, found in by_split.items()},
-        description=f"{data.kind} records written by radkit, schema {shards.SCHEMA_VERSION}",
+def graph(pipeline: Any, ledger: str, *, numbers: Sequence[int], job: convert_shard.Job) -> None:
+    """Builds the pipeline that writes the shards of these numbers: one line, one leaf, nothing but numbers in it."""
+    _ = (
+        pipeline
+        | "Shards" >> beam.Create(numbers)
+        | beam.Reshuffle()
+        | "Write" >> runner.each(convert_shard.write, job, ledger)
     )
 
 

@@ -5,18 +5,15 @@ runs in this process (FnApiRunner), and a long one in as many processes as there
 """
 
 import contextlib
+import importlib
 import io
 import json
 import logging
-import multiprocessing
 import os
 import shutil
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,12 +21,15 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from tqdm import tqdm
 
+from beam_jobs import workers
 from radkit import quiet
 from radkit.errors import UserError, did_you_mean
 
 # Beam's worker processes cost about three seconds to start; below this many items one process is sooner done.
 ITEMS_WORTH_PROCESSES = 2000
 ITEMS_WORTH_A_POOL = 200
+# Beam knows this runner by its full name only.
+_DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
 _IN_MEMORY = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
@@ -47,6 +47,7 @@ def run(
     what: str,
     pools: bool = False,
     slow: bool = False,
+    guarded: bool = False,
 ) -> None:
     """Builds and runs a pipeline to its end, with a progress bar.
 
@@ -57,24 +58,33 @@ def run(
         what: The bar's label.
         pools: Whether the pipeline's work goes through `each`, so that local processes may share it.
         slow: Whether an item takes so long that even a few are worth a pool.
+        guarded: Whether even one process's work is done in a child, which may die and is replaced.
 
     Raises:
         UserError: A flag that Beam does not know, or a value that it does not take.
+        WorkerDied: Processes of the pool died again and again.
     """
     refuse_unknown(beam_flags)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     ledger = tempfile.mkdtemp(prefix="radkit-ledger-")
     try:
-        workers = local_workers(beam_flags, ITEMS_WORTH_A_POOL if slow else num_items) if pools else 0
-        with _pool(workers):
-            chosen = flags(beam_flags, num_items) if not workers else [_IN_MEMORY, *_without_workers(beam_flags)]
-            pipeline = beam.Pipeline(options=PipelineOptions(chosen))
+        number = local_workers(beam_flags, ITEMS_WORTH_A_POOL if slow else num_items) if pools else 0
+        with _pool(number if number > 1 or guarded else 0):
+            chosen = flags(beam_flags, num_items) if not number else [_IN_MEMORY, *_without_workers(beam_flags)]
+            pipeline = _pipeline(chosen)
             build(pipeline, ledger)
             # Beam's worker processes log every connection to stderr.
             with quiet.held_back() as terminal, _progress(ledger, num_items, what, terminal), _interrupts():
                 pipeline.run().wait_until_finish()
     finally:
         shutil.rmtree(ledger, ignore_errors=True)
+
+
+def _pipeline(chosen: Sequence[str]) -> Any:
+    try:
+        return beam.Pipeline(options=PipelineOptions(chosen))
+    except (ValueError, ImportError, AttributeError) as error:  # no such runner, or not all that it needs
+        raise UserError(f"Beam refuses its flags: {error}") from error
 
 
 @contextlib.contextmanager
@@ -100,7 +110,7 @@ def flags(beam_flags: Sequence[str], num_items: int) -> list[str]:
     ['--runner=DataflowRunner']
     """
     if any(flag.split("=")[0] == "--runner" for flag in beam_flags):
-        return list(beam_flags)
+        return [f"--runner={_DASK}" if flag == "--runner=DaskRunner" else flag for flag in beam_flags]
     chosen = [_IN_MEMORY]
     said = {flag.split("=")[0] for flag in beam_flags}
     if num_items >= ITEMS_WORTH_PROCESSES and "--direct_running_mode" not in said:
@@ -130,47 +140,37 @@ def _without_workers(beam_flags: Sequence[str]) -> list[str]:
     return [flag for flag in beam_flags if not flag.startswith("--direct_num_workers")]
 
 
-_workers: ProcessPoolExecutor | None = None  # of the job that runs in this process
+_pool_here: workers.Pool | None = None  # of the job that runs in this process
 
 
 @contextlib.contextmanager
-def _pool(workers: int) -> Iterator[None]:
-    """Keeps worker processes for the block, when there shall be more than one."""
-    global _workers
-    if workers < 2:
+def _pool(number: int) -> Iterator[None]:
+    """Keeps worker processes for the block, when there shall be any."""
+    global _pool_here
+    if not number:
         yield
         return
-    # Forked while this process has no threads yet, so that what is loaded is loaded in all of them.
-    how = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(how)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
-        list(pool.map(abs, range(workers)))
-        _workers = pool
-        try:
-            yield
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)  # nobody may write on where all is being removed
-            raise
-        finally:
-            _workers = None
-
-
-def _begin() -> None:
-    """Makes a worker leave Ctrl-C to its parent, and leave when that is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])  # type: ignore[union-attr]
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=watch, daemon=True).start()
+    pool = _pool_here = workers.Pool(number)
+    failed = True
+    try:
+        yield
+        failed = False
+    except Exception as error:
+        if pool.gave_up is not None:  # Beam tells it in words of its own
+            raise pool.gave_up from error
+        raise
+    finally:
+        _pool_here = None
+        # Killed where the block failed: nobody may write on where all is being removed.
+        pool.close(kill=failed)
 
 
 def each(function: Callable[..., None], *arguments: Any) -> Any:
-    """Returns a step that calls a function for each element: here, or in the pool of the job that runs here."""
-    if _workers is None:
+    """Returns a step that calls a function for each element: here, or in the pool of the job that runs here.
+
+    There an element whose worker dies is tried again, see `workers.Pool.submit`.
+    """
+    if _pool_here is None:
         return beam.Map(function, *arguments)
     return beam.ParDo(_Pooled(function, *arguments))
 
@@ -189,9 +189,9 @@ class _Pooled(beam.DoFn):  # type: ignore[misc]
 
     def process(self, element: Any) -> None:
         """Hands an element over."""
-        if _workers is None:
+        if _pool_here is None:
             raise RuntimeError("the pool is gone")
-        self._waiting.append(_workers.submit(self._function, element, *self._arguments))
+        self._waiting.append(_pool_here.submit(self._function, element, *self._arguments))
 
     def finish_bundle(self) -> None:
         """Waits for what the bundle handed over; an error of a worker's is raised here."""
@@ -216,6 +216,8 @@ def refuse_unknown(beam_flags: Sequence[str]) -> None:
 
 def _refuse_flags(beam_flags: Sequence[str]) -> None:
     logging.getLogger("apache_beam.options").setLevel(logging.ERROR)
+    if "DaskRunner" in "".join(beam_flags):
+        importlib.import_module(_DASK.rpartition(".")[0])  # by which its flags become known
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 ROOT = "1.2.826.0.1.3680043.9.7433.77"
 _PLAIN = {
@@ -58,6 +58,37 @@ def ct_slice(number: int, series: int = 0) -> Dataset:
     _private(dataset, 0x0029, 158 - len(dataset) - 9)
     _pixels(dataset, 512, 512, 1, number)
     return dataset
+
+
+def ct_series(folder: Path, series: int, slices: int = 100, syntax: UID = ExplicitVRLittleEndian) -> None:
+    """Writes a CT series: a body of smooth tissue with noise, 512x512, 1 mm apart.
+
+    Args:
+        folder: Where; made when absent.
+        series: Which one.
+        slices: How many.
+        syntax: Explicit VR Little Endian, or JPEG 2000 lossless.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, columns = np.mgrid[-1:1:512j, -1:1:512j]
+    random = np.random.default_rng(series)
+    for number in range(slices):
+        radius = np.hypot(rows * 1.3, columns) + 0.02 * np.sin(6 * columns + number / 9)
+        body = (
+            1024
+            + 60 * np.cos(9 * rows + number / 7) * np.cos(7 * columns)
+            - 800 * (np.hypot(rows, columns - 0.3) < 0.2)
+        )
+        values = np.where(
+            radius < 0.8, body + random.normal(0, 12, radius.shape), 24 + random.normal(0, 6, radius.shape)
+        )
+        dataset = ct_slice(number, series)
+        dataset.ImagePositionPatient = ["-190", "-190", str(number)]
+        dataset.PixelData = np.clip(values, 0, 4095).astype("<u2").tobytes()
+        write(dataset, folder / f"{number:04d}.dcm")
+        if syntax != ExplicitVRLittleEndian:
+            dataset.compress(syntax, generate_instance_uid=False)
+            dataset.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
 
 
 def enhanced_mr(frames: int, number: int, *, private: bool = False, undefined: bool = False) -> Dataset:

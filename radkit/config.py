@@ -34,6 +34,14 @@ class Data:
     splits: tuple[float, ...] = (0.7, 0.1, 0.2)  # train, validation, test; by patient
     split_seed: str = "radkit"
     shard_mib: float = 128.0
+    volumes: Literal["one", "largest", "all"] = "one"  # of a series that holds several: echoes, times, orientations
+    irregular: Literal["refuse", "resample", "keep"] = "refuse"  # slices that make no regular grid
+    tilt: Literal["keep", "resample"] = "keep"  # slices sheared by a tilted gantry
+    colour: Literal["refuse", "grey"] = "refuse"
+    image_dtype: Literal["int16", "float32"] = "int16"  # of records: stored values, or modality values
+    record_spacing_mm: tuple[float, ...] = ()  # resampled to at conversion, slices first; 0: that axis as acquired
+    record_orientation: str = ""  # where column, row and slice indices run to, as "LPS"; empty: as acquired
+    record_size: tuple[int, ...] = ()  # cropped or padded to at conversion, around the centre; 0: that axis as it is
     image_size: tuple[int, ...] = (64, 64, 64)  # voxels that the network trains on
     spacing_mm: tuple[float, ...] = ()  # resampled to, slices first; empty: as acquired
     size_multiple: int = 8  # sizes at inference are padded up to a multiple of this
@@ -214,6 +222,7 @@ def data_from_json(values: Mapping[str, Any]) -> Data:
     return built
 
 
+_PAIRS = ("LR", "PA", "SI")
 _LEAST = (
     ("data", ("size_multiple",), 1),
     ("optimizer", ("learning_rate", "weight_decay", "warmup_steps", "clip_norm"), 0),
@@ -248,6 +257,20 @@ def _check_data(data: Data) -> None:
         raise UserError(f"data.splits must be three shares (train, validation, test) that add to 1, not {data.splits}")
     if data.window[0] >= data.window[1]:
         raise UserError(f"data.window must be (low, high) with low < high, not {data.window}")
+    _check_grid(data, rank)
+
+
+def _check_grid(data: Data, rank: int) -> None:
+    for name in ("record_spacing_mm", "record_size"):
+        given: tuple[float, ...] = getattr(data, name)
+        if given and (len(given) != rank or min(given) < 0):
+            raise UserError(f"data.{name} must be empty or {rank} values >= 0 for a {data.kind}, not {given}")
+    letters = data.record_orientation
+    if letters and (data.kind != "volume" or len(letters) != 3 or not all(set(p) & set(letters) for p in _PAIRS)):
+        raise UserError(
+            "data.record_orientation must be empty or, for a volume, one of L R, one of P A and one of S I, as 'LPS', "
+            f"not {letters!r}"
+        )
 
 
 def _build(cls: type, values: Any, where: str) -> Any:

@@ -14,6 +14,10 @@ class UserError(ValueError):
     """
 
 
+class Unfinished(UserError):
+    """Work that stopped for want of memory, time or workers; the same command again goes on where it stopped."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns ` (did you mean 'x'?)` for the nearest known word, or nothing.
 

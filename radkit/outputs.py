@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import radkit
-from radkit.errors import UserError
+from radkit.errors import Unfinished, UserError
 
 PROVENANCE = "provenance.json"
 QUARANTINE = "quarantine.csv"
@@ -104,6 +104,8 @@ def read_provenance(folder: Path) -> dict[str, Any] | None:
 def staged(output: Path, record: Mapping[str, Any], *, resumes: bool = False) -> Iterator[Path]:
     """Yields a folder beside `output` to write into; on success it becomes `output`, on failure it goes.
 
+    An `Unfinished` failure leaves it where `resumes`: the next run of the same provenance goes on.
+
     Args:
         output: The folder to make; it must not exist, or be empty.
         record: The provenance, written last.
@@ -127,8 +129,14 @@ def staged(output: Path, record: Mapping[str, Any], *, resumes: bool = False) ->
         (aside / _PLANNED).unlink(missing_ok=True)
         write_json(aside / PROVENANCE, record)
         _put(aside, output)
-    finally:
+    except Unfinished:
+        if not resumes:
+            shutil.rmtree(aside, ignore_errors=True)
+        raise
+    except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
+        raise
+    finally:
         for folder in made:  # innermost first; one that holds something stays
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from radkit import outputs
+from radkit.data import resample
 from radkit.dicom import annotations
 from radkit.dicom.volumes import SeriesError, Volume
 from radkit.errors import UserError
@@ -47,14 +48,17 @@ def inputs_of(volume: Volume, rank: int) -> dict[str, np.ndarray]:
     return {"image": image[None] if rank == 3 else image, "spacing_mm": spacing[None]}
 
 
-def write(answer: Mapping[str, np.ndarray], volume: Volume, model: Mapping[str, Any], folder: Path) -> None:
+def write(
+    answer: Mapping[str, np.ndarray], volume: Volume, model: Mapping[str, Any], folder: Path, grid: resample.Grid
+) -> None:
     """Writes `answer.json`, and `segmentation.dcm` where a mask holds anything, into a new folder.
 
     Args:
         answer: The outputs for a batch of one.
-        volume: The image that was sent.
+        volume: The image as acquired.
         model: Name and version, as `answer.json` shall say.
         folder: Made here.
+        grid: Of the image that was sent, made from that of `volume`.
 
     Raises:
         AnswerError: Outputs of another shape or with unknown values.
@@ -68,7 +72,9 @@ def write(answer: Mapping[str, np.ndarray], volume: Volume, model: Mapping[str, 
     }
     if "probabilities" in answer:
         told["probabilities"] = _probabilities(answer["probabilities"], names)
-    mask = _mask(answer["mask"], names, volume) if "mask" in answer else None
+    mask = None
+    if "mask" in answer:
+        mask = resample.mask_back(_mask(answer["mask"], names, grid.shape), grid, volume.stored.shape)
     folder.mkdir(parents=True)
     if mask is not None:
         told["volume_ml"] = volumes_ml(mask, volume.spacing_mm, names)
@@ -89,11 +95,11 @@ def _probabilities(values: np.ndarray, names: list[str]) -> dict[str, float]:
     return dict(zip(names, found))
 
 
-def _mask(values: np.ndarray, names: list[str], volume: Volume) -> np.ndarray:
+def _mask(values: np.ndarray, names: list[str], shape: tuple[int, ...]) -> np.ndarray:
     # Where the model works on radiographs the mask has no slice axis; a volume of one slice has.
-    if values.size != volume.stored.size or values.shape[-2:] != volume.stored.shape[-2:]:
-        raise AnswerError(f"the model gave a mask of shape {values.shape} for an image of {volume.stored.shape}")
-    mask = values.reshape(volume.stored.shape)
+    if values.size != math.prod(shape) or values.shape[-2:] != shape[-2:]:
+        raise AnswerError(f"the model gave a mask of shape {values.shape} for an image of {shape}")
+    mask = values.reshape(shape)
     if mask.dtype != np.uint8 or int(mask.max()) > len(names):
         raise AnswerError(f"the mask is {mask.dtype} up to {mask.max()}; uint8 up to {len(names)} was expected")
     return mask

@@ -9,7 +9,7 @@ with Client("127.0.0.1:8500") as client:
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -29,10 +29,11 @@ class Refused(UserError):
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the server says of a model: the version that answers and its default signature."""
+    """What the server says of a model: the version that answers, its default signature, and the others by name."""
 
     version: int
     signature: signatures.Signature
+    others: Mapping[str, signatures.Signature] = field(default_factory=dict)
 
 
 class Client:
@@ -73,6 +74,7 @@ class Client:
         inputs: Mapping[str, Any],
         version: int | None = None,
         output_filter: Sequence[str] = (),
+        signature: str = "",
     ) -> dict[str, np.ndarray]:
         """Returns the model's outputs by name; strings are object arrays of bytes.
 
@@ -81,6 +83,7 @@ class Client:
             inputs: Arrays by input name, with the batch axis.
             version: Only this version may answer; None takes the server's.
             output_filter: Names of the outputs wanted; empty means all.
+            signature: Which of the model's; empty means `serving_default`.
 
         Raises:
             Refused: The server's words on what is wrong with the inputs, or the model's own failure.
@@ -88,6 +91,7 @@ class Client:
         """
         request = messages.PredictRequest(output_filter=output_filter)
         _fill(request.model_spec, model, version)
+        request.model_spec.signature_name = signature
         for name, array in inputs.items():
             protocol.to_tensor(array, into=request.inputs[name])
         reply = self._call(messages.PREDICT, request, messages.PredictResponse)
@@ -97,7 +101,7 @@ class Client:
             raise UserError(f"the answer of {self._server} cannot be read: {error}") from error
 
     def metadata(self, model: str, version: int | None = None) -> Metadata:
-        """Returns the version that answers, and what goes in and comes out of `serving_default`.
+        """Returns the version that answers, and what goes in and comes out.
 
         Raises:
             UserError: No server, no such model or signature.
@@ -111,7 +115,8 @@ class Client:
             raise UserError(f"the metadata of {model!r} from {self._server} cannot be read") from error
         if signatures.DEFAULT not in found:
             raise UserError(f"model {model!r} has no signature {signatures.DEFAULT}; there are: {', '.join(found)}")
-        return Metadata(reply.model_spec.version.value, signatures.from_message(found[signatures.DEFAULT]))
+        known = {name: signatures.from_message(definition) for name, definition in found.items()}
+        return Metadata(reply.model_spec.version.value, known.pop(signatures.DEFAULT), known)
 
     def status(self, model: str) -> dict[int, str]:
         """Returns the state of each version, as `{3: "AVAILABLE"}`.

@@ -3,13 +3,15 @@
     radkit export --run runs/hippocampus --output models/hippocampus
 
 Writes `<output>/<version>/` (the next whole number, or --version): signature `serving_default` with the inputs `image`
-(batch, *spatial, 1) float32 in modality units and `spacing_mm` (batch, rank) float32, and the task's answer as outputs.
-Preprocessing is inside the graph, every size is free. `assets/model.json` says what it is and which patients it was
+(batch, *spatial, 1) float32 in modality units and `spacing_mm` (batch, rank) float32, and the task's answer as outputs;
+and signature `records`, which tells how the records were made that it was trained on. Preprocessing of records is
+inside the graph, every size is free. `assets/model.json` says what it is and which patients it was
 trained on. The export is kept only if it is deterministic and answers as the network in this process does.
 
 Exit status: 0 done; 2 refused, nothing written.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from absl import flags
 from radkit import config, outputs, program, runs, tasks
 from radkit.errors import UserError
 from radkit.tasks import task as task_module
+from serving import signatures
 
 FLAGS = program.new_flags(data_in=None, out="Model folder; the version folder is made below it.")
 flags.DEFINE_string("run", None, "Run folder, as train wrote it.", flag_values=FLAGS)
@@ -78,9 +81,26 @@ def export(run: Path, folder: Path) -> None:
     served.variables_kept = [v.value for v in network.variables]
     served.answer = answer_images
     served.described = tf.saved_model.Asset(_describe(run, experiment, folder))
-    tf.saved_model.save(served, str(folder), signatures={"serving_default": answer_images})
+    served.told = _telling(experiment)
+    tf.saved_model.save(
+        served, str(folder), signatures={signatures.DEFAULT: answer_images, signatures.RECORDS: served.told}
+    )
     (folder / "model.json").unlink()  # SavedModel keeps its own copy under assets/
     _check(folder, answer_images, data)
+
+
+def _telling(experiment: config.Experiment) -> Any:
+    """Returns the function that tells the data section: clients set images on the records' grid by it."""
+    data = json.dumps(config.to_json(experiment)["data"], sort_keys=True)
+
+    # An input, though none is needed: there is no call without one.
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, len(experiment.data.image_size)], tf.float32, name="spacing_mm")]
+    )
+    def told(spacing_mm: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"data": tf.fill(tf.shape(spacing_mm)[:1], data)}
+
+    return told
 
 
 def _describe(run: Path, experiment: config.Experiment, folder: Path) -> str:

@@ -3,7 +3,9 @@
     radkit predict --server 127.0.0.1:8500 --model hippocampus --input clean --output answers
 
 In: a folder of DICOM, any depth, and a server (`radkit serve`, or TensorFlow Serving with the same export). A model
-of volumes gets each image series, a model of radiographs each image.
+of volumes gets each image series, a model of radiographs each image: grey, and set on the grid of the records that the
+model was trained on (data.colour, data.tilt, data.record_orientation, ...) as its export tells it. Masks come back on
+the grid of the images as acquired; what the model did not see is 0.
 
 Out: OUTPUT/<SeriesInstanceUID>/answer.json (model and version, `probabilities` by class or `volume_ml` by class) and
 segmentation.dcm where a mask holds anything (with several radiographs in a series: one folder an image below it);
@@ -13,6 +15,7 @@ segmentation.dcm where a mask holds anything (with several radiographs in a seri
 Exit status: 0 done; 1 done, some inputs were set aside and are listed; 2 refused, nothing written.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,14 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from radkit import outputs, program
+from radkit import config, outputs, program
+from radkit.data import contents, resample
 from radkit.dicom import annotations, scan
-from radkit.dicom.volumes import SeriesError, read_volumes
+from radkit.dicom.volumes import SeriesError, Volume, read_volumes
 from radkit.errors import UserError
-from serving import answers, client
+from serving import answers, client, signatures
 
 FLAGS = program.new_flags(data_in="Folder of DICOM files, any depth.", out="Folder to write the answers into.")
 flags.DEFINE_string("server", "127.0.0.1:8500", "HOST:PORT of the server.", flag_values=FLAGS)
@@ -64,36 +69,61 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     with client.Client(values["server"].value, values["timeout_s"].value) as server:
         found = server.metadata(name)
         answers.rank_of(found.signature)
+        data = _data(server, name, found)
         paths = scan.find(folder)
         # Contents, not sizes: two images of one size are common, and an answer must be to this very image.
         digest = outputs.digest_of_files(paths, folder)
         record = outputs.provenance("predict", {"model": {"name": name, "version": found.version}}, digest)
         if not outputs.already_done(output, record):
-            _predict(folder, paths, output, record, _Asker(server, name, found))
+            _predict(folder, paths, output, record, _Asker(server, name, found, data))
     return _close(output, name, found.version)
+
+
+def _data(server: client.Client, name: str, found: client.Metadata) -> config.Data | None:
+    """Returns how the records were made that the model was trained on; None where it does not tell."""
+    if signatures.RECORDS not in found.others:
+        return None
+    given = {"spacing_mm": np.ones((1, answers.rank_of(found.signature)), np.float32)}
+    told = server.predict(name, given, version=found.version, signature=signatures.RECORDS)
+    try:
+        return config.data_from_json(json.loads(told["data"].item()))
+    except (KeyError, ValueError, AttributeError) as error:
+        raise UserError(f"what model {name!r} tells of its records cannot be read; export it again") from error
 
 
 @dataclass(frozen=True)
 class _Asker:
-    """One version of one model on one server."""
+    """One version of one model on one server, and how its records were made."""
 
     server: client.Client
     name: str
     found: client.Metadata
+    data: config.Data | None
 
     def answer(self, unit: Unit, folder: Path) -> None:
         """Reads, sends and writes one unit."""
         if not re.fullmatch(r"[0-9.]+(/[0-9.]+)?", unit.name) or ".." in unit.name:
             raise SeriesError("its UID is not digits and single dots, so that no folder can have its name")
-        volumes = read_volumes(unit.paths)
+        volumes = read_volumes(unit.paths, scaling="display")  # as the records it was trained on
         if len(volumes) != 1:
             raise SeriesError(
                 f"the series holds {len(volumes)} volumes (orientations, sizes or echoes); one was expected"
             )
-        inputs = answers.inputs_of(volumes[0], answers.rank_of(self.found.signature))
+        acquired, grid, sent = self._set(volumes[0])
+        inputs = answers.inputs_of(sent, answers.rank_of(self.found.signature))
         answer = self.server.predict(self.name, inputs, version=self.found.version)
         model = {"name": self.name, "version": self.found.version}
-        answers.write(answer, volumes[0], model, folder / unit.name)
+        answers.write(answer, acquired, model, folder / unit.name, grid)
+
+    def _set(self, volume: Volume) -> tuple[Volume, resample.Grid, Volume]:
+        if self.data is not None:
+            try:
+                return contents.recorded(volume, self.data)
+            except UserError as error:  # of this series, whatever it is
+                raise SeriesError(str(error)) from error
+        if volume.stored.ndim > 3:
+            raise SeriesError("the images are colour, and the model does not tell how to make them grey")
+        return volume, resample.grid_of(volume), volume
 
 
 def _predict(folder: Path, paths: Sequence[Path], output: Path, record: dict[str, Any], asker: _Asker) -> None:

@@ -91,7 +91,7 @@ def ct_series(
     each: Callable[[Dataset], None] | None = None,
     **more: object,
 ) -> np.ndarray:
-    """Writes a series whose file names and InstanceNumbers say nothing of the order; returns its stored values.
+    """Writes a series, its file names in no order and InstanceNumbers against it; returns its stored values.
 
     Args:
         folder: Where.
@@ -112,7 +112,7 @@ def ct_series(
         if fault is None:
             continue
         name = hashlib.sha256(str(dataset.SOPInstanceUID).encode()).hexdigest()[:12]
-        dataset.InstanceNumber = int(name[:4], 16)
+        dataset.InstanceNumber = len(stored) - index
         for change in (each, fault):
             if change:
                 change(dataset)

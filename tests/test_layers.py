@@ -55,7 +55,7 @@ BELOW = {
 
 # What else the ground floor may load: the standard library, and absl in the programs' part of it.
 WITH_ABSL = {"radkit.program", "radkit.cli"}
-TF_FREE_DATA = ("schema", "records", "shards", "splits", "convert", "statistics")
+TF_FREE_DATA = ("schema", "records", "shards", "splits", "convert", "contents", "resample", "statistics")
 
 
 def name_of(path: Path) -> str:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from radkit import outputs
-from radkit.errors import UserError
+from radkit.errors import Unfinished, UserError
 
 RECORD = outputs.provenance("index", {"a": (1, 2)}, "digest")
 
@@ -275,6 +275,15 @@ def test_a_resumed_run_that_fails_leaves_nothing(tmp_path, raised):
     with pytest.raises(raised), outputs.staged(tmp_path / "out", RECORD, resumes=True):
         raise raised
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_run_that_can_go_on_leaves_what_it_did(tmp_path, resumes):
+    with pytest.raises(Unfinished), outputs.staged(tmp_path / "out", RECORD, resumes=resumes) as aside:  # noqa: PT012
+        (aside / "a").write_text("half")
+        raise Unfinished("the workers died; start again")
+    assert [p.name for p in tmp_path.rglob("a")] == ["a"] * resumes
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_container_where_every_run_has_one_number_can_go_on(tmp_path):

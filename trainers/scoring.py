@@ -31,7 +31,7 @@ def _numpy(record: dict[str, tf.Tensor]) -> dict[str, Any]:
 def cases(
     answer_images: Answer, task: Task, folder: Path, split: str, data: config.Data, *, progress: bool
 ) -> list[dict[str, Any]]:
-    """Returns the figures of each case, in record order, with its pseudonymous patient and series."""
+    """Returns the figures of each case, in record order, with its pseudonymous patient, series and record."""
     pairs: Iterable[tuple[Record, dict[str, Any]]] = answered(answer_images, folder, split, data)
     bar = tqdm(pairs, desc=split, total=shards.num_records(folder, split), unit="case", disable=not progress)
     return [
@@ -39,6 +39,7 @@ def cases(
             "name": f"{split} {number}",
             "patient_id": record["patient_id"],
             "series_uid": record["series_uid"],
+            "record_uid": record["record_uid"],
             **task.case(record, answer_of, data),
         }
         for number, (record, answer_of) in enumerate(bar, 1)

@@ -1,38 +1,26 @@
-"""From series to records: which become one, in which split and shard, and what is in it.
+"""From series to shards: which become records, in which split and shard, and what came of each.
 
 Pure functions; `beam_jobs/convert.py` spreads them over workers. The plan is made from headers alone, so that the
 same input gives the same shards on any runner.
 """
 
 import csv
+import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from radkit import config
-from radkit.data import records, schema, shards, splits
-from radkit.dicom import annotations, scan
-from radkit.dicom.volumes import SeriesError, Volume, read_volumes
-from radkit.errors import UserError
+from radkit.data import contents, records, schema, shards, splits
+from radkit.data.contents import Unit
+from radkit.dicom import scan
+from radkit.errors import UserError, disk_error
 
+KILLED = "reading it killed a worker three times, the last time alone: for want of memory, or a fault in a decoder"
 _LABEL_KEYS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What becomes one record: the files of a volume's series, or one radiograph's file."""
-
-    uid: str  # SeriesInstanceUID, or SOPInstanceUID of a radiograph
-    patient_id: str
-    paths: tuple[Path, ...]
-    masks: tuple[Path, ...] = ()
-    label: int = -1
-    num_bytes: int = 0  # of stored pixels, estimated from the header
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,12 @@ class Shard:
 
 def fields_of(data: config.Data) -> tuple[schema.Field, ...]:
     """Returns the fields of this config's records."""
-    return schema.fields(data.kind, mask_labels=data.mask_labels, class_names=data.class_names if data.label else ())
+    return schema.fields(
+        data.kind,
+        image_dtype=data.image_dtype,
+        mask_labels=data.mask_labels,
+        class_names=data.class_names if data.label else (),
+    )
 
 
 def select(
@@ -103,7 +96,7 @@ def _units(
                 "patient_id": group[0]["PatientID"],
                 "paths": tuple(i.path for i in group),
                 "masks": tuple(sorted(masks.get(series.uid, ()))) if data.mask_labels else (),
-                "num_bytes": sum(2 * _int(i["Rows"]) * _int(i["Columns"]) for i in group),
+                "num_bytes": _num_bytes(group, data),
             },
             group[0],
         )
@@ -111,8 +104,27 @@ def _units(
     ]
 
 
+def _num_bytes(group: Sequence[scan.Instance], data: config.Data) -> int:
+    """Returns what a record's pixels will take, as far as headers tell."""
+    voxels: float = sum(_int(i["Rows"]) * _int(i["Columns"]) * max(1, _int(i["NumberOfFrames"])) for i in group)
+    if data.record_size and all(data.record_size):
+        voxels = math.prod(data.record_size)
+    elif data.record_spacing_mm:
+        between = _floats(group[0]["SpacingBetweenSlices"] or group[0]["SliceThickness"])
+        present = [*between, *_floats(group[0]["PixelSpacing"])][-len(data.record_spacing_mm) :]
+        voxels *= math.prod(old / new for old, new in zip(present, data.record_spacing_mm) if new and old > 0)
+    return int(voxels) * ((4 if data.image_dtype == "float32" else 2) + bool(data.mask_labels))
+
+
 def _int(text: str) -> int:
     return int(text) if text.isdigit() else 0
+
+
+def _floats(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split("\\")]
+    except ValueError:
+        return [0.0]
 
 
 def plan(units: Sequence[Unit], data: config.Data) -> list[Shard]:
@@ -138,96 +150,128 @@ def plan(units: Sequence[Unit], data: config.Data) -> list[Shard]:
     return planned
 
 
-def write(shard: Shard, data: config.Data, folder: Path) -> dict[str, Any]:
-    """Writes one shard and returns what came of it, as plain JSON values.
-
-    A unit that cannot be read is left out of the shard and named with its reason.
-    """
-    dead: list[dict[str, str]] = []
-    patients: set[str] = set()
-
-    def encoded() -> Iterable[bytes]:
-        for unit in shard.units:
-            try:
-                record = records.encode(record_of(unit, data), fields_of(data))
-            except UserError as error:
-                dead.append({"uid": unit.uid, "reason": str(error)})
-            else:
-                patients.add(unit.patient_id)
-                yield record
-
-    name = shards.shard_name(data.dataset, shard.split, shard.index, shard.count)
-    count, size = shards.write_shard(folder / name, encoded())
-    outcome = {"split": shard.split, "index": shard.index, "records": count, "bytes": size}
-    return {**outcome, "dead": dead, "patients": sorted(patients)}
-
-
-def record_of(unit: Unit, data: config.Data) -> dict[str, Any]:
-    """Returns the values of a unit's record.
-
-    Raises:
-        SeriesError: The files make no single volume, or one whose spacing is unknown but needed.
-        AnnotationError: The mask does not fit the image.
-    """
-    volumes = read_volumes(unit.paths)
-    if len(volumes) != 1:
-        raise SeriesError(f"the series holds {len(volumes)} volumes (orientations, sizes or echoes); one was expected")
-    volume = volumes[0]
-    if data.kind == "volume" and data.spacing_mm and not np.isfinite(volume.spacing_mm).all():
-        raise SeriesError("the images do not tell their spacing, and data.spacing_mm asks for resampling")
-    values = {**_image(volume, data.kind), **_texts(volume)}
-    if data.mask_labels:
-        values["mask"] = _as_kind(_mask(unit, volume, data), data.kind)
-    if data.label:
-        values["label"] = unit.label
+def to_json(shard: Shard, root: Path) -> dict[str, Any]:
+    """Returns a shard of the plan as plain JSON values, paths below the input folder; `from_json` gives it back."""
+    values = asdict(shard)
+    for unit in values["units"]:
+        for name in ("paths", "masks"):
+            unit[name] = [path.relative_to(root).as_posix() for path in unit[name]]
     return values
 
 
-def _mask(unit: Unit, volume: Volume, data: config.Data) -> np.ndarray:
-    if len(unit.masks) != 1:
-        raise annotations.AnnotationError(f"{len(unit.masks)} segmentations of the series; one was expected")
-    return annotations.read_seg(unit.masks[0], volume, data.mask_labels)
+def from_json(values: Mapping[str, Any], root: Path) -> Shard:
+    """Returns a shard of the plan from what `to_json` gave."""
+    units = [
+        Unit(**{**unit, **{name: tuple(root / path for path in unit[name]) for name in ("paths", "masks")}})
+        for unit in values["units"]
+    ]
+    return Shard(**{**values, "units": tuple(units)})
 
 
-def _as_kind(array: np.ndarray, kind: str) -> np.ndarray:
-    if kind == "radiograph":
-        array = array[0]
-    return np.ascontiguousarray(array[..., None])
+def write(
+    shard: Shard,
+    data: config.Data,
+    folder: Path,
+    *,
+    killers: Collection[str] = (),
+    begins: Callable[[Unit], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Writes one shard and returns what came of it, as plain JSON values.
 
+    A unit that cannot be read is left out of the shard and named with its reason.
 
-def _image(volume: Volume, kind: str) -> dict[str, Any]:
-    stored, intercept = volume.stored, volume.intercept.astype(np.float64)
-    if stored.dtype == np.uint16:
-        if stored.max() > np.iinfo(np.int16).max:
-            # The upper half of uint16 is moved into int16; the intercept takes it back, so nothing is lost.
-            intercept = intercept + 32768.0 * volume.slope
-            stored = (stored.astype(np.int32) - 32768).astype(np.int16)
-        stored = stored.astype(np.int16)
-    steps = volume.affine[:3, :3]
-    lengths = np.linalg.norm(steps, axis=0)
-    known = np.isfinite(lengths) & (lengths > 0)  # a radiograph without spacing has its own axes still
+    Args:
+        shard: From `plan`.
+        data: The config's data section.
+        folder: Where the shards lie.
+        killers: Uids of units that are not to be tried again: their workers did not survive it.
+        begins: Called before each unit.
+
+    Returns:
+        Counts; `dead`: what was left out and why; `inputs`: path, bytes, SHA-256 and uid of each file of a unit.
+    """
+    outcome = _Outcome([], [], set())
+
+    def encoded() -> Iterator[list[records.Part]]:
+        for unit in shard.units:
+            begins(unit)
+            outcome.inputs += [_input(path, unit) for path in (*unit.paths, *unit.masks)]
+            if unit.uid in killers:
+                outcome.dead.append({"uid": unit.uid, "reason": KILLED})
+            else:
+                yield from _records(unit, data, outcome)
+
+    name = shards.shard_name(data.dataset, shard.split, shard.index, shard.count)
+    count, size = shards.write_shard(folder / name, encoded())
     return {
-        "image": _as_kind(stored, kind),
-        "rescale_slope": volume.slope,
-        "rescale_intercept": intercept.astype(np.float32),
-        "spacing_mm": np.asarray(volume.spacing_mm[1:] if kind == "radiograph" else volume.spacing_mm, np.float32),
-        "origin_mm": volume.affine[:3, 3],
-        "direction": np.where(known, steps / np.where(known, lengths, 1.0), np.eye(3)),
+        "split": shard.split,
+        "index": shard.index,
+        "records": count,
+        "bytes": size,
+        "dead": outcome.dead,
+        "inputs": outcome.inputs,
+        "patients": sorted(outcome.patients),
     }
 
 
-def _texts(volume: Volume) -> dict[str, str]:
-    meta = volume.meta
-    return {
-        "patient_id": meta["PatientID"],
-        "study_uid": meta["StudyInstanceUID"],
-        "series_uid": meta["SeriesInstanceUID"],
-        "modality": meta["Modality"],
-        "manufacturer": meta["Manufacturer"],
-        "body_part": meta["BodyPartExamined"],
-        "view_position": meta["ViewPosition"],
-        "sex": meta["PatientSex"],
-    }
+@dataclass
+class _Outcome:
+    """What comes of a shard's units while it is written."""
+
+    dead: list[dict[str, str]]
+    inputs: list[tuple[str, int, str, str]]
+    patients: set[str]
+
+
+def _records(unit: Unit, data: config.Data, outcome: _Outcome) -> Iterator[list[records.Part]]:
+    """Yields the records of a unit; one that cannot be made is noted and takes no other with it."""
+    record_fields = fields_of(data)
+    try:
+        volumes = contents.volumes_of(unit, data)
+    except Exception as error:  # noqa: BLE001 - one bad series may not end a job of a million
+        outcome.dead.append({"uid": unit.uid, "reason": _reason(error)})
+        return
+    while volumes:
+        uid, volume = volumes.pop(0)
+        try:
+            parts = records.parts(contents.record_of(unit, uid, volume, data), record_fields)
+        except Exception as error:  # noqa: BLE001 - as above
+            outcome.dead.append({"uid": uid, "reason": _reason(error)})
+            continue
+        outcome.patients.add(unit.patient_id)
+        del volume
+        yield parts
+        del parts  # before the next is read
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a unit was left out; a disk that is full is no property of a unit."""
+    if isinstance(error, UserError):
+        return str(error)
+    if disk_error(error):
+        raise error
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to read it"
+    return f"not foreseen ({type(error).__name__}): a defect of radkit or of a library"
+
+
+def _input(path: Path, unit: Unit) -> tuple[str, int, str, str]:
+    """Returns path, bytes, SHA-256 and uid: the file is in memory when it is read for its pixels."""
+    size, digest = digest_of(path)
+    return str(path), size, digest, unit.uid
+
+
+def digest_of(path: Path) -> tuple[int, str]:
+    """Returns a file's bytes and SHA-256; 0 and nothing when it cannot be read."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+                size += len(block)
+    except OSError:
+        return 0, ""
+    return size, digest.hexdigest()
 
 
 class Labels:

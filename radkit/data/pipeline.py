@@ -18,10 +18,16 @@ from radkit.errors import UserError
 
 # Prepared records (float32 image, uint8 mask) are kept in memory up to this size.
 CACHE_BYTES = 4 * 2**30
+_OF_RECORDS = (
+    "dataset", "kind", "mask_labels", "label", "class_names", "image_dtype", "colour", "tilt", "record_orientation",
+    "record_spacing_mm", "record_size",
+)  # fmt: skip
 
 
 def check(folder: Path, data: config.Data) -> None:
-    """Refuses when a data set was converted with other record fields than the config's.
+    """Refuses when a data set was converted with other record fields than the config's, or on another grid.
+
+    The export tells clients the config's grid, so that it must be the records'.
 
     Raises:
         UserError: It names the field that differs.
@@ -29,11 +35,12 @@ def check(folder: Path, data: config.Data) -> None:
     if not (folder / "data.json").is_file():
         raise UserError(f"{folder} has no data.json; convert the data set with radkit")
     written = outputs.read_json(folder / "data.json")
-    wanted = json.loads(json.dumps(data.__dict__))
-    for name in ("dataset", "kind", "mask_labels", "label", "class_names"):
-        if written.get(name) != wanted[name]:
+    wanted, unsaid = (json.loads(json.dumps(vars(section))) for section in (data, config.Data("")))
+    for name in _OF_RECORDS:
+        found = written.get(name, unsaid[name])
+        if found != wanted[name]:
             raise UserError(
-                f"the records in {folder} were converted with data.{name}={written.get(name)!r}, the config says "
+                f"the records in {folder} were converted with data.{name}={found!r}, the config says "
                 f"{wanted[name]!r}; convert again or use the config they were converted with"
             )
 
@@ -48,6 +55,8 @@ def parse(record: tf.Tensor, record_fields: tuple[schema.Field, ...]) -> dict[st
 
 
 def _spec(field: schema.Field) -> dict[str, Any]:
+    if field.kind == "numbers" and not field.shape:
+        return {field.name: tf.io.FixedLenFeature([], tf.float32)}
     if field.kind == "numbers":
         return {field.name: tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True)}
     if field.kind == "class":

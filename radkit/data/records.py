@@ -1,7 +1,7 @@
 """Records as bytes: `tf.train.Example` written and read without TensorFlow, the same bytes every time.
 
-The wire format is small (protobuf messages Example > Features > map<string, Feature>), keys are sorted, and pixels are
-copied once. Source: tensorflow/core/example/{example,feature}.proto; protobuf's encoding guide.
+The wire format is small (protobuf messages Example > Features > map<string, Feature>), keys are sorted, and pixels
+are not copied. Source: tensorflow/core/example/{example,feature}.proto; protobuf's encoding guide.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,13 +16,23 @@ _BYTES, _FLOATS, _INTS = 0x0A, 0x12, 0x1A  # tags of Feature's bytes_list, float
 _FIRST = 0x0A  # tag of field 1, length-delimited
 _MOST_BYTES = 2**31 - 64  # protobuf's limit of a message, with room for the outermost head
 
+Part = bytes | np.ndarray  # a piece of a record's bytes; arrays are (bytes,) uint8
+
 
 def encode(values: Mapping[str, Any], record_fields: tuple[Field, ...]) -> bytes:
-    """Returns one record's bytes.
+    """Returns one record's bytes; see `parts`."""
+    return b"".join(parts(values, record_fields))  # type: ignore[arg-type]  # arrays are buffers
+
+
+def parts(values: Mapping[str, Any], record_fields: tuple[Field, ...]) -> list[Part]:
+    """Returns one record's bytes in pieces, one after the other; pixels are not copied.
 
     Args:
         values: Each field's value by name.
         record_fields: From `schema.fields`.
+
+    Returns:
+        Pieces whose `len` is their number of bytes: bytes, and (bytes,) uint8 views of the values' own arrays.
 
     Raises:
         UserError: A field is missing, unknown, or has another shape or kind of number than the schema says, or the
@@ -32,21 +42,29 @@ def encode(values: Mapping[str, Any], record_fields: tuple[Field, ...]) -> bytes
     missing = {f.name for f in record_fields} - set(values)
     if unknown or missing:
         raise UserError(f"a record lacks {sorted(missing)} and has the unknown fields {sorted(unknown)}")
-    features: dict[str, bytes] = {}
+    features: dict[str, list[Part]] = {}
     for field in record_fields:
         features.update(_encode_field(field, values[field.name]))
-    entries = b"".join(
-        _message(_FIRST, _message(_FIRST, key.encode()) + _message(0x12, feature))
-        for key, feature in sorted(features.items())
-    )
-    if len(entries) > _MOST_BYTES:
-        raise UserError(f"the record has {len(entries) / 2**30:.1f} GiB; TensorFlow reads records of less than 2 GiB")
+    entries: list[Part] = []
+    for key, feature in sorted(features.items()):
+        entries += _message(_FIRST, [*_message(_FIRST, [key.encode()]), *_message(0x12, feature)])
+    check_size(_size(entries))
     return _message(_FIRST, entries)
 
 
-def _encode_field(field: Field, value: Any) -> dict[str, bytes]:
+def check_size(num_bytes: int) -> None:
+    """Refuses a record larger than TensorFlow reads: with its pixels' size alone, before it is made.
+
+    Raises:
+        UserError: It would be.
+    """
+    if num_bytes > _MOST_BYTES:
+        raise UserError(f"the record has {num_bytes / 2**30:.1f} GiB; TensorFlow reads records of less than 2 GiB")
+
+
+def _encode_field(field: Field, value: Any) -> dict[str, list[Part]]:
     if field.kind == "text":
-        return {field.name: _message(_BYTES, _message(_FIRST, str(value).encode()))}
+        return {field.name: _message(_BYTES, _message(_FIRST, [str(value).encode()]))}
     if field.kind == "class":
         if not 0 <= int(value) < len(field.class_names):
             raise UserError(f"field {field.name!r} is {value}; 0 to {len(field.class_names) - 1} were expected")
@@ -54,23 +72,28 @@ def _encode_field(field: Field, value: Any) -> dict[str, bytes]:
     given = np.asarray(value)
     if field.kind == "array" and given.size and not np.can_cast(given.dtype, field.dtype):
         raise UserError(f"field {field.name!r} is {given.dtype}; {field.dtype} was expected, so that nothing is lost")
-    array = np.asarray(given, np.dtype(field.dtype).newbyteorder("<"))
+    array = np.asarray(given, np.dtype(field.dtype).newbyteorder("<"), order="C")
     if array.ndim != len(field.shape) or any(n not in (None, m) for n, m in zip(field.shape, array.shape)):
         raise UserError(f"field {field.name!r} has shape {array.shape}; {field.shape} was expected")
+    content = _message(_FIRST, [array.reshape(-1).view(np.uint8)])
     if field.kind == "numbers":
-        return {field.name: _message(_FLOATS, _message(_FIRST, array.tobytes()))}
-    pixels = _message(_BYTES, _message(_FIRST, array.tobytes()))
+        return {field.name: _message(_FLOATS, content)}
+    pixels = _message(_BYTES, content)
     if not field.has_free_size:
         return {field.name: pixels}
     return {f"{field.name}/shape": _ints(array.shape), f"{field.name}/value": pixels}
 
 
-def _ints(values: Any) -> bytes:
-    return _message(_INTS, _message(_FIRST, b"".join(_varint(int(v)) for v in values)))
+def _ints(values: Any) -> list[Part]:
+    return _message(_INTS, _message(_FIRST, [b"".join(_varint(int(v)) for v in values)]))
 
 
-def _message(tag: int, content: bytes) -> bytes:
-    return bytes([tag]) + _varint(len(content)) + content
+def _message(tag: int, content: list[Part]) -> list[Part]:
+    return [bytes([tag]) + _varint(_size(content)), *content]
+
+
+def _size(content: list[Part]) -> int:
+    return sum(map(len, content))
 
 
 def _varint(value: int) -> bytes:

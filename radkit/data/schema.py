@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Shape = tuple[int | None, ...]
+VERSION = 2  # of the fields; a data set says which it was written by
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class Field:
     """One field of a record; `unit` and `what` are for people.
 
     Attributes:
-        kind: `array` is raw little-endian bytes (with its shape beside it where a size is free), `numbers` a list
-            of float32, `text` UTF-8, `class` an index into `class_names`.
+        kind: `array` is raw little-endian bytes (with its shape beside it where a size is free), `numbers` float32,
+            one or a list, `text` UTF-8, `class` an index into `class_names`.
     """
 
     name: str
@@ -37,28 +38,48 @@ def _text(name: str, what: str) -> Field:
     return Field(name, "text", "str", (), "", what)
 
 
-def fields(kind: str, *, mask_labels: tuple[str, ...] = (), class_names: tuple[str, ...] = ()) -> tuple[Field, ...]:
+def _number(name: str, unit: str, what: str) -> Field:
+    return Field(name, "numbers", "float32", (), unit, f"{what}; nan where unknown")
+
+
+def fields(
+    kind: str,
+    *,
+    image_dtype: str = "int16",
+    mask_labels: tuple[str, ...] = (),
+    class_names: tuple[str, ...] = (),
+) -> tuple[Field, ...]:
     """Returns the fields of a data set's records, sorted by name.
 
     Args:
         kind: `volume` or `radiograph`.
+        image_dtype: `int16` for stored values, `float32` for modality values.
         mask_labels: Names of mask values 1, 2, ...; empty: no mask.
         class_names: Names of the classes; empty: no label.
     """
     rank = 3 if kind == "volume" else 2
     image: Shape = (None,) * rank + (1,)
     listed = [
-        Field("image", "array", "int16", image, "stored", "pixels; modality value = stored * slope + intercept"),
+        Field("image", "array", image_dtype, image, "stored", "pixels; modality value = stored * slope + intercept"),
         Field("rescale_slope", "numbers", "float32", (None,), "modality/stored", "one a slice"),
         Field("rescale_intercept", "numbers", "float32", (None,), "modality", "one a slice"),
         Field("spacing_mm", "numbers", "float32", (rank,), "mm", "slice, row, column; nan where unknown"),
         Field("origin_mm", "array", "float64", (3,), "mm", "LPS place of the first voxel's centre"),
         Field("direction", "array", "float64", (3, 3), "", "columns: LPS unit steps of column, row and slice index"),
+        _number("age_years", "years", "PatientAge"),
+        _number("field_strength_t", "T", "MagneticFieldStrength"),
+        _number("slice_thickness_mm", "mm", "SliceThickness"),
+        _number("tube_voltage_kv", "kV", "KVP"),
+        _text("record_uid", "series_uid, or a radiograph's SOPInstanceUID; /2 for a series' second volume"),
+        _text("findings", "what a reader should know, in words"),
         _text("patient_id", "pseudonym"),
         _text("study_uid", "StudyInstanceUID after mapping"),
         _text("series_uid", "SeriesInstanceUID after mapping"),
         _text("modality", "Modality"),
         _text("manufacturer", "Manufacturer"),
+        _text("manufacturer_model", "ManufacturerModelName"),
+        _text("kernel", "ConvolutionKernel"),
+        _text("laterality", "ImageLaterality, else Laterality"),
         _text("body_part", "BodyPartExamined"),
         _text("view_position", "ViewPosition"),
         _text("sex", "PatientSex"),
@@ -95,6 +116,6 @@ def _feature(field: Field) -> dict[str, Any]:
         "tensor": {
             "dtype": field.dtype,
             "encoding": "bytes" if field.kind == "array" else "none",
-            "shape": {"dimensions": [str(-1 if n is None else n) for n in field.shape]},
+            "shape": {"dimensions": [str(-1 if n is None else n) for n in field.shape]} if field.shape else {},
         },
     }

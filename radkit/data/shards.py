@@ -6,18 +6,17 @@ Source: TFRecord's format (length, masked CRC-32C of it, data, masked CRC-32C of
 
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 
 from radkit import outputs
-from radkit.data import schema
+from radkit.data import records, schema
 from radkit.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-SCHEMA_VERSION = 1
 
 
 def shard_name(dataset: str, split: str, index: int, count: int) -> str:
@@ -29,23 +28,35 @@ def shard_name(dataset: str, split: str, index: int, count: int) -> str:
     return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
 
 
-def _masked_crc(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
+def _masked_crc(*parts: records.Part) -> bytes:
+    crc = 0
+    for part in parts:
+        crc = google_crc32c.extend(crc, part)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def write_shard(path: Path, records: Iterable[bytes]) -> tuple[int, int]:
-    """Writes a TFRecord file, complete or not at all; returns (records, bytes of their contents)."""
+def write_shard(path: Path, contents: Iterable[bytes | Sequence[records.Part]]) -> tuple[int, int]:
+    """Writes a TFRecord file, complete or not at all; returns (records, bytes of their contents).
+
+    Args:
+        path: The file.
+        contents: Each record's bytes, or its parts as `records.parts` gives them: pixels go to the disk from where
+            they stand.
+    """
     aside = path.with_name(f"{path.name}.incomplete.{os.getpid()}")
     count = size = 0
     try:
         with aside.open("wb") as file:
-            for record in records:
-                length = struct.pack("<Q", len(record))
+            for record in contents:
+                parts = [record] if isinstance(record, bytes) else record
+                num_bytes = sum(map(len, parts))
+                length = struct.pack("<Q", num_bytes)
                 file.write(length + _masked_crc(length))
-                file.write(record)
-                file.write(_masked_crc(record))
-                count, size = count + 1, size + len(record)
+                for part in parts:
+                    file.write(part)  # type: ignore[arg-type]  # arrays are buffers
+                file.write(_masked_crc(*parts))
+                count, size = count + 1, size + num_bytes
+                del record, parts  # their pixels go before the next are read
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

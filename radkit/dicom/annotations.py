@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from radkit.dicom import part10, scan
+from radkit.dicom import attributes, part10, scan
 from radkit.dicom.volumes import Volume
 from radkit.errors import UserError
 
@@ -66,7 +66,7 @@ def read_seg(path: Path, volume: Volume, labels: Sequence[str]) -> np.ndarray:
 def _read(dataset: Dataset, volume: Volume, labels: Sequence[str]) -> np.ndarray:
     frames = _frames(dataset)
     _check_place(dataset, volume)
-    segments = {scan.whole(s, "SegmentNumber", 0): _label(s) for s in _whole(dataset, "SegmentSequence")}
+    segments = {attributes.whole(s, "SegmentNumber", 0): _label(s) for s in _whole(dataset, "SegmentSequence")}
     values = {number: labels.index(label) + 1 for number, label in segments.items() if label in labels}
     if not values:
         raise AnnotationError(f"the segmentation has none of the segments {', '.join(labels)}")
@@ -85,12 +85,12 @@ def _read(dataset: Dataset, volume: Volume, labels: Sequence[str]) -> np.ndarray
 
 
 def _label(segment: Dataset) -> str:
-    return str(scan.value(segment, "SegmentLabel") or "")
+    return str(attributes.value(segment, "SegmentLabel") or "")
 
 
 def _whole(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
     """Returns a sequence that a segmentation cannot do without."""
-    found = scan.value(dataset, keyword)
+    found = attributes.value(dataset, keyword)
     if not isinstance(found, pydicom.sequence.Sequence) or not found:
         raise AnnotationError(f"the file is no segmentation: {keyword} is absent")
     return found
@@ -103,13 +103,13 @@ class _Groups:
     """
 
     def __init__(self, own: Dataset, dataset: Dataset) -> None:
-        self._sources = [own, *(scan.value(dataset, "SharedFunctionalGroupsSequence") or [])[:1]]
+        self._sources = [own, *(attributes.value(dataset, "SharedFunctionalGroupsSequence") or [])[:1]]
 
     def get(self, sequence: str, keyword: str) -> Any:
         """Returns an attribute of a group's first item, or None."""
         for source in self._sources:
-            if items := scan.value(source, sequence):
-                return scan.value(items[0], keyword)
+            if items := attributes.value(source, sequence):
+                return attributes.value(items[0], keyword)
         return None
 
     def numbers(self, sequence: str, keyword: str) -> list[float]:
@@ -122,11 +122,11 @@ class _Groups:
     def source_image(self) -> str:
         """Returns the SOPInstanceUID of the one image that the frame was drawn on, or nothing."""
         sources = self.get("DerivationImageSequence", "SourceImageSequence") or []
-        return str(scan.value(sources[0], "ReferencedSOPInstanceUID")) if len(sources) == 1 else ""
+        return str(attributes.value(sources[0], "ReferencedSOPInstanceUID")) if len(sources) == 1 else ""
 
 
 def _frames(dataset: Dataset) -> np.ndarray:
-    kind = str(scan.value(dataset, "SegmentationType") or "")
+    kind = str(attributes.value(dataset, "SegmentationType") or "")
     if kind not in ("BINARY", "LABELMAP"):
         raise AnnotationError(f"SegmentationType is {kind or 'absent'}; BINARY and LABELMAP are read")
     try:
@@ -137,11 +137,11 @@ def _frames(dataset: Dataset) -> np.ndarray:
 
 
 def _check_place(dataset: Dataset, volume: Volume) -> None:
-    reference = str(scan.value(dataset, "FrameOfReferenceUID") or "")
+    reference = str(attributes.value(dataset, "FrameOfReferenceUID") or "")
     expected = volume.meta["FrameOfReferenceUID"]
     if reference and expected and reference != expected:
         raise AnnotationError("the segmentation has another FrameOfReferenceUID than the image")
-    size = (scan.whole(dataset, "Rows", 0), scan.whole(dataset, "Columns", 0))
+    size = (attributes.whole(dataset, "Rows", 0), attributes.whole(dataset, "Columns", 0))
     if size != volume.stored.shape[1:]:
         raise AnnotationError(
             f"the segmentation has {size[0]} x {size[1]} pixels, the image "

@@ -1,8 +1,9 @@
 """Which files of a folder are DICOM, and which series they make up: headers only, pixels untouched."""
 
+import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.multival import MultiValue
+from pydicom.filereader import read_dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from radkit import outputs
-from radkit.dicom import part10
-from radkit.errors import UserError
+from radkit.dicom import lean, part10, quick
+from radkit.dicom.attributes import UNDECODABLE, NotDicom, text
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 DICOMDIR_STORAGE = "1.2.840.10008.1.3.10"
@@ -33,23 +34,25 @@ KEYWORDS = (
     "ViewPosition", "SeriesNumber", "InstanceNumber", "ImageType", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns", "NumberOfFrames",
     "BitsStored", "PhotometricInterpretation", "KVP", "MagneticFieldStrength", "EchoTime",
-    "ConvolutionKernel", "StudyDate",
+    "ConvolutionKernel", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "StudyTime", "SeriesTime",
+    "AcquisitionTime", "ContentTime", "AcquisitionDateTime", "StudyDescription", "SeriesDescription", "ProtocolName",
+    "ContrastBolusAgent", "ContrastBolusStartTime", "AcquisitionNumber", "TemporalPositionIdentifier",
+    "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue", "SoftwareVersions", "SpacingBetweenSlices",
+    "ImagerPixelSpacing", "PatientSex", "PatientAge", "PatientPosition", "Laterality", "ImageLaterality",
+    "BitsAllocated", "SamplesPerPixel", "BurnedInAnnotation", "PatientIdentityRemoved",
 )  # fmt: skip
+_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+_DRAWN = ("ReferencedSeriesSequence", "SegmentSequence")
+_WANTED = lean.Wanted(KEYWORDS, refused=_DRAWN)
 
 # Pixels of these transfer syntaxes take a known number of bytes.
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-# What an attribute raises when its value is first asked for; OSError is pydicom's word for a sequence cut short.
-_UNDECODABLE = (*part10.MALFORMED, OSError)
 _SIZES = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
-
-
-class NotDicom(UserError):
-    """The file cannot be read as DICOM; the message says why, without its name or contents."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One DICOM file's row: where it lies and what its header says, as text."""
+    """One DICOM file's row: where it lies and what its header says, as text; an enhanced one's first frame's."""
 
     path: Path
     values: dict[str, str]
@@ -80,8 +83,53 @@ class Series:
 
     @property
     def is_image(self) -> bool:
-        """Whether the instances hold pixels to look at: no segmentation, no dose, no report, no plan."""
-        return self.instances[0]["SOPClassUID"] not in _DERIVED_STORAGE and bool(self.instances[0]["Rows"])
+        """See the function of that name."""
+        return is_image(self.instances[0]["SOPClassUID"], self.instances[0]["Rows"])
+
+
+def is_image(sop_class: str, rows: object) -> bool:
+    """Tells whether instances hold pixels to look at: no segmentation, no dose, no report, no plan.
+
+    Args:
+        sop_class: SOPClassUID.
+        rows: Rows; empty or 0 where there are none.
+    """
+    return sop_class not in _DERIVED_STORAGE and bool(rows)
+
+
+def walk(folder: Path, passed_over: Callable[[str], None] | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yields (path below the folder with slashes, entry) of all regular files below it, sorted as `find` says.
+
+    Args:
+        folder: Where to begin.
+        passed_over: Called with the path of each link to a folder: none is followed, it may lead in a circle.
+
+    Raises:
+        OSError: A folder cannot be listed; leaving it out would be a silent loss.
+    """
+    own = outputs.read_provenance(folder) is not None
+    waiting = [_entries(str(folder), "")]
+    while waiting:
+        try:
+            path, entry = next(waiting[-1])
+        except StopIteration:
+            waiting.pop()
+            continue
+        at_top = own and len(waiting) == 1
+        if entry.is_dir(follow_symlinks=False):
+            if not (at_top and entry.name in outputs.BESIDE_DATA):
+                waiting.append(_entries(entry.path, f"{path}/"))
+        elif entry.is_file():
+            if not at_top:
+                yield path, entry
+        elif passed_over is not None and entry.is_dir():
+            passed_over(path)
+
+
+def _entries(folder: str, above: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    with os.scandir(folder) as found:
+        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    return iter([(above + entry.name, entry) for entry in entries])
 
 
 def find(folder: Path) -> list[Path]:
@@ -90,21 +138,9 @@ def find(folder: Path) -> list[Path]:
     In a folder that radkit wrote, so are the tables and records at its top, the audit and the conflicts.
 
     Raises:
-        OSError: A folder cannot be listed; leaving it out would be a silent loss.
+        OSError: As `walk`.
     """
-    own = outputs.read_provenance(folder) is not None
-    found = []
-    for root, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if own and Path(root) == folder:
-            folders[:] = [name for name in folders if name not in outputs.BESIDE_DATA]
-        else:
-            found += [Path(root, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
-
-
-def _raise(error: OSError) -> None:
-    raise error
+    return [Path(folder, path) for path, _ in walk(folder)]
 
 
 def read_header(path: Path, keywords: Sequence[str] | None = None) -> Dataset:
@@ -121,18 +157,34 @@ def read_header(path: Path, keywords: Sequence[str] | None = None) -> Dataset:
     return _read_checked(path, stop_before_pixels=True, specific_tags=tags)
 
 
-def read_file(path: Path) -> Dataset:
+def read_file(path: Path, *, defer: bool = False) -> Dataset:
     """Returns a file's header and pixels, nothing decoded; its transfer syntax is always said.
+
+    Args:
+        path: The file.
+        defer: Whether pixels may stay in the file until `pixels.stored` or pydicom asks for them.
 
     Raises:
         NotDicom: As `read_header`.
     """
-    dataset = _read_checked(path)
+    dataset = _read_plain(path, defer)
+    if dataset is None:
+        dataset = _read_checked(path)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little is not False else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset
+
+
+@part10.silence()
+def _read_plain(path: Path, defer: bool) -> Dataset | None:
+    """Returns a plain file's data set; None where pydicom must read it, or tell what is wrong with it."""
+    try:
+        dataset = quick.read(path, defer=defer)
+        return None if dataset is None else _checked(dataset)
+    except (OSError, InvalidDicomError, *part10.MALFORMED):
+        return None
 
 
 @part10.silence()
@@ -160,10 +212,13 @@ def _read(path: Path, how: dict[str, Any]) -> Dataset:
 
 
 def _checked(dataset: Dataset) -> Dataset:
-    meta = getattr(dataset, "file_meta", None)
-    if str(getattr(meta, "MediaStorageSOPClassUID", "")) == DICOMDIR_STORAGE:
+    meta = getattr(dataset, "file_meta", None) or Dataset()
+    if text(meta, "MediaStorageSOPClassUID") == DICOMDIR_STORAGE:
         raise NotDicom("a DICOMDIR is an index of other files, not an image")
-    if not str(dataset.get("SOPClassUID", "")).startswith("1.") or not dataset.get("SOPInstanceUID"):
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):  # emptied by some anonymizers, which leave PS3.10's copy
+        if keyword in dataset and not text(dataset, keyword) and (copy := text(meta, f"MediaStorage{keyword}")):
+            setattr(dataset, keyword, copy)
+    if not text(dataset, "SOPClassUID").startswith("1.") or not text(dataset, "SOPInstanceUID"):
         raise InvalidDicomError
     return dataset
 
@@ -180,33 +235,93 @@ def _at_start(path: Path) -> str:
     return "the file is cut short, or has no SOPClassUID and SOPInstanceUID" if start[128:] == b"DICM" else ""
 
 
-@part10.silence()
 def read_instance(path: Path) -> Instance:
     """Returns a file's row of the instance table.
 
     Raises:
         NotDicom: As `read_header`.
     """
-    header = read_header(path, [*KEYWORDS, *_SIZES, "ReferencedSeriesSequence", "SegmentSequence"])
-    _check_length(header, path)
-    values = {keyword: _text(header, keyword) for keyword in KEYWORDS}
-    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", "")
-    values["TransferSyntaxUID"] = str(syntax)
-    referenced = _of_items(header, "ReferencedSeriesSequence", "SeriesInstanceUID")
-    labels = _of_items(header, "SegmentSequence", "SegmentLabel")
-    return Instance(path, {k: v for k, v in values.items() if v}, referenced, labels)
-
-
-def _check_length(header: Dataset, path: Path) -> None:
-    """Refuses a file that is shorter than the uncompressed pixels that its header announces."""
-    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax not in _NATIVE or value(header, "Rows") is None:
-        return
     try:
-        rows, columns, frames, samples, bits = (whole(header, keyword, 1) for keyword in _SIZES)
-    except NotDicom:  # the row stays, the reader will judge
+        header = lean.read(path, _WANTED)
+    except (lean.Odd, OSError):
+        return _read_instance_whole(path)
+    texts = header.texts
+    if header.odd:
+        texts = texts | _texts_of(header.odd, header, header.odd_keywords)
+    if header.storage == DICOMDIR_STORAGE or not texts.get("SOPClassUID", "").startswith("1."):
+        return _read_instance_whole(path)  # it has the words for what this is
+    if not texts.get("SOPInstanceUID"):
+        return _read_instance_whole(path)
+    _check_length(header.syntax, texts, header.num_bytes)
+    if header.groups:
+        texts = _of_groups([_decoded(header.groups.get(name, b""), header) for name in _GROUPS]) | texts
+    values = {keyword: texts[keyword] for keyword in KEYWORDS if keyword in texts}
+    return Instance(path, {**values, "TransferSyntaxUID": header.syntax})
+
+
+@part10.silence()
+def _texts_of(elements: bytes, header: lean.Header, keywords: Sequence[str]) -> dict[str, str]:
+    try:
+        decoded = _decoded(elements, header)
+    except (*part10.MALFORMED, OSError):
+        return {}
+    found = {keyword: _text(decoded, keyword) for keyword in keywords}
+    return {keyword: text for keyword, text in found.items() if text}
+
+
+def _decoded(elements: bytes, header: lean.Header) -> Dataset:
+    return read_dataset(io.BytesIO(elements), header.implicit, header.little)
+
+
+@part10.silence()
+def _read_instance_whole(path: Path) -> Instance:
+    """Returns what `read_instance` does, all of it read by pydicom."""
+    header = read_header(path, [*KEYWORDS, *_DRAWN, *_GROUPS])
+    texts = {keyword: _text(header, keyword) for keyword in KEYWORDS}
+    texts = {keyword: text for keyword, text in texts.items() if text}
+    syntax = str(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
+    _check_length(syntax, texts, path.stat().st_size)
+    values = _of_groups([_first(header, name) for name in _GROUPS]) | texts
+    values = {keyword: values[keyword] for keyword in KEYWORDS if keyword in values}
+    if syntax:
+        values["TransferSyntaxUID"] = syntax
+    referenced = _of_items(header, "ReferencedSeriesSequence", "SeriesInstanceUID")
+    return Instance(path, values, referenced, _of_items(header, "SegmentSequence", "SegmentLabel"))
+
+
+def _first(header: Dataset, sequence: str) -> Dataset:
+    try:
+        return next(iter(header.get(sequence) or []), Dataset())
+    except UNDECODABLE:  # the row stays, the reader will judge
+        return Dataset()
+
+
+@part10.silence()
+def _of_groups(groups: Iterable[Dataset]) -> dict[str, str]:
+    """Returns what functional groups say, the first of them first."""
+    found: dict[str, str] = {}
+    for group in groups:
+        for macro, keywords in lean.MACROS.items():
+            item = _first(group, macro)
+            for keyword, column in keywords.items():
+                if column not in found and (text := _text(item, keyword)):
+                    found[column] = text
+    return found
+
+
+def _check_length(syntax: str, texts: dict[str, str], there: int) -> None:
+    """Refuses a file that is shorter than the uncompressed pixels that its header announces."""
+    if syntax not in _NATIVE or not texts.get("Rows"):
         return
-    announced, there = rows * columns * frames * samples * bits // 8, path.stat().st_size
+    announced = 1
+    for keyword in _SIZES:
+        try:
+            announced *= int(float(texts.get(keyword, "1")))
+        except (ValueError, OverflowError):  # the row stays, the reader will judge
+            return
+    if "422" in texts.get("PhotometricInterpretation", ""):  # two pixels share their colours
+        announced = announced * 2 // 3
+    announced //= 8
     if there < announced:
         raise NotDicom(f"the file is cut short: its pixels take {announced} bytes, the whole file has {there}")
 
@@ -214,44 +329,15 @@ def _check_length(header: Dataset, path: Path) -> None:
 def _of_items(header: Dataset, sequence: str, keyword: str) -> tuple[str, ...]:
     try:
         return tuple(str(item.get(keyword, "")) for item in header.get(sequence) or [])
-    except _UNDECODABLE:  # the row stays, the reader will judge
+    except UNDECODABLE:  # the row stays, the reader will judge
         return ()
-
-
-def value(dataset: Dataset, keyword: str) -> Any:
-    """Returns an attribute's value, None when it is absent or empty.
-
-    Raises:
-        NotDicom: It cannot be decoded, as a number that is none.
-    """
-    try:
-        found = dataset.get(keyword)
-    except _UNDECODABLE as error:
-        raise NotDicom(f"{keyword} cannot be read ({type(error).__name__})") from error
-    return None if found is None or found == "" else found
-
-
-def whole(dataset: Dataset, keyword: str, default: int) -> int:
-    """Returns an attribute that is a whole number, `default` when it is absent or empty.
-
-    Raises:
-        NotDicom: It is not one whole number.
-    """
-    found = value(dataset, keyword)
-    try:
-        return default if found is None else int(found)
-    except (TypeError, ValueError) as error:
-        raise NotDicom(f"{keyword} is not one whole number") from error
 
 
 def _text(header: Dataset, keyword: str) -> str:
     try:
-        found = value(header, keyword)
+        return text(header, keyword)
     except NotDicom:  # the row stays, the reader will judge
         return ""
-    if found is None:
-        return ""
-    return "\\".join(map(str, found)) if isinstance(found, MultiValue | list) else str(found).strip()
 
 
 def group(instances: Iterable[Instance]) -> list[Series]:

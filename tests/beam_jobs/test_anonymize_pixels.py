@@ -73,6 +73,15 @@ def test_a_series_without_a_head_keeps_its_pixels_and_claims_nothing(run, tmp_pa
     assert not any("RecognizableVisualFeatures" in image or "113102" in codes(image) for image in images)
 
 
+def test_a_file_without_a_series_takes_no_other_with_it(run, tmp_path):
+    (tmp_path / "hospital").mkdir()
+    made_up.ct_series(tmp_path / "hospital")
+    path = min((tmp_path / "hospital").iterdir())
+    made_up.change(path, lambda d: d.__delattr__("SeriesInstanceUID"))
+    status, summary, _ = run("CleanRecognizableVisualFeatures")
+    assert (status, summary["written"]) == (1, len(list((tmp_path / "hospital").iterdir())) - 1)
+
+
 def test_a_head_whose_face_is_not_found_is_set_aside_whole(run, tmp_path):
     (tmp_path / "hospital").mkdir()
     made_up.ct_series(tmp_path / "hospital")

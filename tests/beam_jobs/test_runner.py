@@ -36,7 +36,8 @@ def test_a_long_job_runs_in_as_many_processes_as_there_are_processors():
 @pytest.mark.parametrize(
     ("given_flags", "found"),
     [
-        (["--runner=DaskRunner"], ["--runner=DaskRunner"]),
+        (["--runner=PortableRunner"], ["--runner=PortableRunner"]),
+        (["--runner=DaskRunner"], ["--runner=apache_beam.runners.dask.dask_runner.DaskRunner"]),
         (["--direct_num_workers=3"], [FN_API, "--direct_running_mode=multi_processing", "--direct_num_workers=3"]),
         (["--direct_running_mode=in_memory"], [FN_API, "--direct_running_mode=in_memory"]),
     ],
@@ -53,6 +54,7 @@ def test_what_the_user_says_holds(given_flags, found):
         ("-x", "unknown flag"),
         ("FnApiRunner", "'FnApiRunner' was not expected; flags are written --name=value"),
         ("--direct_num_workers=many", "Beam refuses its flags: argument --direct_num_workers"),
+        ("--runner=NoRunner", "Beam refuses its flags: Unexpected pipeline runner: NoRunner"),
         ("--direct_running_mode=magic", "Beam refuses its flags: argument --direct_running_mode"),
     ],
 )

@@ -1,6 +1,9 @@
 """Series to records: what is chosen, where it goes, what is in it, what is set aside."""
 
 import dataclasses
+import errno
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -8,12 +11,12 @@ import numpy as np
 import pydicom
 import pytest
 
-from radkit import config, outputs
-from radkit.data import convert, records, shards
+from radkit import config
+from radkit.data import contents, convert, records, shards
 from radkit.dicom import annotations, read_volumes, scan, write
 from radkit.errors import UserError
 from tests import conftest
-from tests.conftest import BLOBS, MadeUp, header
+from tests.conftest import BLOBS, header
 
 VOLUME = config.Data(dataset="v", modalities=("MR", "CT"))
 MASKED = dataclasses.replace(VOLUME, mask_labels=BLOBS)
@@ -39,6 +42,15 @@ def values(record: dict) -> np.ndarray:
     scale = [-1] + [1] * (record["image"].ndim - 1)
     slope, intercept = record["rescale_slope"].reshape(scale), record["rescale_intercept"].reshape(scale)
     return (record["image"].astype(np.float64) * slope + intercept)[..., 0]
+
+
+def renamed(path: Path, uid: str, **changes: object) -> None:
+    """Gives a file another SOPInstanceUID and other attributes."""
+    dataset = pydicom.dcmread(path)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
 
 
 class TestSelect:
@@ -244,10 +256,13 @@ class TestQuarantine:
     def test_two_sizes_in_one_series(self, tmp_path: Path) -> None:
         said = header("MR", 0, 0)
         write.write_series(np.zeros((3, 4, 4), np.int16), PLACE, said, tmp_path / "dicom" / "a")
-        other = write.instance(np.zeros((5, 5), np.int16), said, f"{said['SeriesInstanceUID']}.99")
-        other.save_as(tmp_path / "dicom" / "b.dcm", enforce_file_format=True)
+        write.write_series(np.zeros((2, 5, 5), np.int16), PLACE, said, tmp_path / "dicom" / "b")
+        for number, path in enumerate(sorted((tmp_path / "dicom" / "b").iterdir())):
+            renamed(path, f"{said['SeriesInstanceUID']}.9{number}")
         (reason,) = self.reasons(tmp_path / "dicom", VOLUME, tmp_path)
-        assert "holds 2 volumes" in reason
+        assert reason.startswith("the series holds 2 volumes")
+        assert "of 2 x 5 x 5, 3 x 4 x 4 voxels" in reason or "of 3 x 4 x 4, 2 x 5 x 5 voxels" in reason
+        assert "data.volumes='largest' or 'all' takes more" in reason
 
     def test_two_segmentations_of_a_series(self, tmp_path: Path) -> None:
         folder = tmp_path / "dicom"
@@ -291,62 +306,100 @@ class TestQuarantine:
         assert outcome["patients"] == ["P001"]
         assert [dead["uid"] for dead in outcome["dead"]] == [header("MR", 0, 0)["SeriesInstanceUID"]]
 
-
-class TestJob:
-    """The job that spreads it, as the fixtures run it."""
-
-    def test_the_same_input_gives_the_same_bytes(self, volumes: MadeUp, tmp_path: Path) -> None:
-        again = conftest.convert(volumes, tmp_path / "again")
-        assert {p.name: p.read_bytes() for p in again.iterdir()} == {
-            p.name: p.read_bytes() for p in volumes.folder.iterdir()
-        }
-
-    def test_a_second_call_is_done_at_once(self, volumes: MadeUp, capsys: pytest.CaptureFixture[str]) -> None:
-        before = {p: p.stat().st_mtime_ns for p in volumes.folder.iterdir()}
-        conftest.convert(volumes, volumes.folder.parent.parent)
-        assert {p: p.stat().st_mtime_ns for p in volumes.folder.iterdir()} == before
-        assert "records of 14 patients" in capsys.readouterr().out
-
-    def test_the_patients_of_each_split_are_listed(self, radiographs: MadeUp) -> None:
-        listed = outputs.read_json(radiographs.folder / "patients.json")
-        record_fields = convert.fields_of(radiographs.experiment.data)
-        for split, patients in listed.items():
-            files = shards.split_files(radiographs.folder, split)
-            read = [records.decode(r, record_fields) for f in files for r in shards.read_shard(f)]
-            assert sorted({r["patient_id"] for r in read}) == patients
-            assert len(read) == 2 * len(patients)
-        everyone = [p for patients in listed.values() for p in patients]
-        assert len(everyone) == len(set(everyone)) == 14
-
-    def test_bad_inputs_give_status_1_and_a_list(self, volumes: MadeUp, tmp_path: Path) -> None:
-        from beam_jobs import convert as job
-
-        shutil.copytree(volumes.dicom, tmp_path / "dicom")
-        (tmp_path / "dicom" / "note.txt").write_text("hello")
-        (tmp_path / "dicom" / "3" / "0004.dcm").unlink()
-        said = [f"--input={tmp_path / 'dicom'}", f"--output={tmp_path / 'out'}"]
-        assert job.main(["convert", *said, f"--config={volumes.config_file(tmp_path)}"]) == 1
-        folder = tmp_path / "out" / "blobs" / "1.0.0"
-        listed = (folder / outputs.QUARANTINE).read_text()
-        assert "note.txt" in listed
-        assert "1 slices are missing" in listed
-        assert outputs.read_json(folder / "summary.json")["quarantined"] == 2
+    def test_a_record_too_large_is_refused_before_it_is_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(contents, "read_volumes", None)
+        shard = convert.Shard("train", 0, 1, (convert.Unit("1.2", "P", (), num_bytes=2**32),))
+        (dead,) = convert.write(shard, VOLUME, tmp_path)["dead"]
+        assert dead["reason"].startswith("the record has 4.0 GiB")
 
     @pytest.mark.parametrize(
-        ("flags", "message"),
+        ("error", "reason"),
         [
-            (["--set=data.modalities=('PT',)"], "holds nothing for data set 'blobs': 14 x Modality MR"),
-            (["--labels=table.csv"], "config has no data.label"),
-            (["--set=data.label=x", "--set=data.class_names=('a','b')"], "--labels must name the table"),
-            (["--set=data.shard_mib=0"], "shard_mib must be > 0"),
+            (IndexError("secret"), "not foreseen (IndexError): a defect of radkit or of a library"),
+            (MemoryError(), "there is not enough memory to read it"),
+            (OSError(5, "Input/output error"), "not foreseen (OSError): a defect of radkit or of a library"),
         ],
     )
-    def test_wrong_use_writes_nothing(
-        self, volumes: MadeUp, tmp_path: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    def test_what_nobody_foresaw_takes_no_other_with_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
     ) -> None:
-        from beam_jobs import convert as job
+        for patient in (0, 1):
+            conftest.write_volume(tmp_path / "dicom", patient)
+        read, begun = contents.read_volumes, []
 
-        said = [f"--input={volumes.dicom}", f"--output={tmp_path / 'out'}", f"--config={volumes.config_file(tmp_path)}"]
-        assert job.main(["convert", *said, *flags]) == 2
-        assert message in capsys.readouterr().err
-        assert not list((tmp_path / "out").rglob("*.*")) if (tmp_path / "out").exists() else True
+        def failing(paths: object, **how: object) -> object:
+            begun.append(paths)
+            if len(begun) == 1:
+                raise error
+            return read(paths, **how)
+
+        monkeypatch.setattr(contents, "read_volumes", failing)
+        shard = convert.Shard("train", 0, 1, tuple(select(tmp_path / "dicom", VOLUME)))
+        outcome = convert.write(shard, VOLUME, tmp_path)
+        assert [dead["reason"] for dead in outcome["dead"]] == [reason]
+        assert outcome["records"] == 1
+
+    def test_a_full_disk_is_no_property_of_a_series(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def failing(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        conftest.write_volume(tmp_path / "dicom", 0)
+        monkeypatch.setattr(contents, "read_volumes", failing)
+        with pytest.raises(OSError, match="No space"):
+            convert.write(convert.Shard("train", 0, 1, tuple(select(tmp_path / "dicom", VOLUME))), VOLUME, tmp_path)
+
+    def test_what_killed_its_workers_is_not_tried_again(self, tmp_path: Path) -> None:
+        for patient in (0, 1):
+            conftest.write_volume(tmp_path / "dicom", patient)
+        units = tuple(select(tmp_path / "dicom", VOLUME))
+        begun: list[convert.Unit] = []
+        outcome = convert.write(
+            convert.Shard("train", 0, 1, units), VOLUME, tmp_path, killers={units[0].uid}, begins=begun.append
+        )
+        assert outcome["dead"] == [{"uid": units[0].uid, "reason": convert.KILLED}]
+        assert outcome["patients"] == [units[1].patient_id]
+        assert begun == list(units)
+
+
+class TestPlanInFiles:
+    def test_a_shard_comes_back_as_it_was(self, tmp_path: Path) -> None:
+        conftest.write_volume(tmp_path, 0)
+        shard = convert.Shard("train", 0, 1, tuple(select(tmp_path, MASKED)))
+        values = convert.to_json(shard, tmp_path)
+        assert convert.from_json(json.loads(json.dumps(values)), tmp_path) == shard
+        assert str(tmp_path) not in json.dumps(values)
+
+    @pytest.mark.parametrize(
+        ("change", "voxels", "num_bytes"),
+        [
+            ({}, 9 * 14 * 11, 2),
+            ({"mask_labels": BLOBS}, 9 * 14 * 11, 3),
+            ({"image_dtype": "float32"}, 9 * 14 * 11, 4),
+            ({"record_size": (5, 6, 7)}, 5 * 6 * 7, 2),
+            ({"record_spacing_mm": (1.0, 0.5, 0.5)}, 9 * 14 * 11 * 2 * 2 * 3, 2),
+            ({"record_spacing_mm": (4.0, 0.0, 0.0)}, 9 * 14 * 11 // 2, 2),
+        ],
+    )
+    def test_sizes_are_planned_from_headers(
+        self, tmp_path: Path, change: dict[str, object], voxels: int, num_bytes: int
+    ) -> None:
+        conftest.write_volume(tmp_path, 0)
+        (unit,) = select(tmp_path, dataclasses.replace(VOLUME, **change))
+        assert unit.num_bytes == voxels * num_bytes
+
+    def test_frames_count(self, tmp_path: Path) -> None:
+        conftest.write_volume(tmp_path, 0)
+        (one, *_) = instances(tmp_path)
+        enhanced = dataclasses.replace(one, values={**one.values, "NumberOfFrames": "30"})
+        assert convert.select([enhanced], VOLUME, None)[0][0].num_bytes == 2 * 14 * 11 * 30
+
+    def test_the_files_that_were_read_are_listed(self, tmp_path: Path) -> None:
+        conftest.write_volume(tmp_path / "dicom", 0)
+        (unit,) = select(tmp_path / "dicom", MASKED)
+        outcome = convert.write(convert.Shard("train", 0, 1, (unit,)), MASKED, tmp_path)
+        assert sorted(outcome["inputs"]) == sorted(
+            (str(path), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest(), unit.uid)
+            for path in (tmp_path / "dicom").rglob("*.dcm")
+        )

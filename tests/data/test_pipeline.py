@@ -45,7 +45,10 @@ def test_parsing_is_decoding(made: MadeUp) -> None:
         parsed = pipeline.parse(tf.constant(record), record_fields)
         for field in record_fields:
             value = parsed[field.name].numpy()
-            np.testing.assert_array_equal(value.decode() if field.kind == "text" else value, decoded[field.name])
+            value = value.decode() if field.kind == "text" else value
+            np.testing.assert_array_equal(value, decoded[field.name])
+            assert np.shape(value) == np.shape(decoded[field.name])
+            assert parsed[field.name].shape.rank == (len(field.shape) if field.kind in ("array", "numbers") else 0)
 
 
 def test_values_are_in_modality_units(made: MadeUp) -> None:
@@ -122,11 +125,20 @@ class TestCheck:
             ({"mask_labels": ("core", "shell")}, "data.mask_labels="),
             ({"kind": "radiograph"}, "data.kind='volume'"),
             ({"label": "x"}, "data.label=''"),
+            ({"image_dtype": "float32"}, "data.image_dtype='int16'"),
+            ({"record_orientation": "RAS"}, "data.record_orientation=''"),
+            ({"record_size": (0, 64, 64)}, "data.record_size="),
         ],
     )
     def test_other_fields_are_refused(self, volumes: MadeUp, change: dict, message: str) -> None:
         with pytest.raises(UserError, match=message):
             pipeline.check(volumes.folder, dataclasses.replace(volumes.experiment.data, **change))
+
+    def test_records_older_than_a_setting_have_its_default(self, volumes: MadeUp, tmp_path: Path) -> None:
+        written = json.loads((volumes.folder / "data.json").read_text())
+        del written["record_orientation"]
+        (tmp_path / "data.json").write_text(json.dumps(written))
+        pipeline.check(tmp_path, volumes.experiment.data)
 
     def test_a_folder_that_radkit_did_not_write_is_refused(self, volumes: MadeUp, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"has no data\.json"):

@@ -14,6 +14,7 @@ from radkit.errors import UserError
 
 VOLUME = schema.fields("volume", mask_labels=("a", "b"), class_names=("no", "yes"))
 RADIOGRAPH = schema.fields("radiograph")
+MODALITY_VALUES = schema.fields("volume", image_dtype="float32")
 
 
 def values_of(record_fields: tuple[schema.Field, ...], seed: int, sizes: tuple[int, ...], text: str) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def example(field: schema.Field, value: Any) -> dict[str, tf.train.Feature]:
     if field.kind == "class":
         return {field.name: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))}
     if field.kind == "numbers":
-        return {field.name: tf.train.Feature(float_list=tf.train.FloatList(value=value))}
+        return {field.name: tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(value)))}
     if None not in field.shape:
         return {field.name: in_bytes(value.tobytes())}
     shape = tf.train.Feature(int64_list=tf.train.Int64List(value=value.shape))
@@ -51,7 +52,7 @@ def example(field: schema.Field, value: Any) -> dict[str, tf.train.Feature]:
 
 made_up = st.builds(
     lambda fields, seed, sizes, text: (fields, values_of(fields, seed, sizes, text)),
-    st.sampled_from([VOLUME, RADIOGRAPH]),
+    st.sampled_from([VOLUME, RADIOGRAPH, MODALITY_VALUES]),
     st.integers(0, 1000),
     st.tuples(*[st.integers(1, 200)] * 2),
     st.text(st.characters(codec="utf-8"), max_size=300),
@@ -83,6 +84,21 @@ def test_what_tensorflow_wrote_is_read() -> None:
     features = {key: f for field in VOLUME for key, f in example(field, values[field.name]).items()}
     written = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
     assert records.encode(records.decode(written, VOLUME), VOLUME) == records.encode(values, VOLUME)
+
+
+def test_pixels_are_not_copied() -> None:
+    values = values_of(VOLUME, 1, (20, 30), "x")
+    parts = records.parts(values, VOLUME)
+    assert b"".join(parts) == records.encode(values, VOLUME)
+    for name in ("image", "mask"):
+        assert any(np.shares_memory(part, values[name]) for part in parts if isinstance(part, np.ndarray))
+
+
+def test_pixels_that_do_not_lie_in_order_are_put_in_order() -> None:
+    values = values_of(VOLUME, 1, (2, 3), "x")
+    turned = values["image"].transpose(2, 1, 0, 3)[::-1]
+    straight = {**values, "image": turned.copy(order="C")}
+    assert records.encode({**values, "image": turned}, VOLUME) == records.encode(straight, VOLUME)
 
 
 def test_the_order_of_the_values_changes_no_byte() -> None:
@@ -142,6 +158,13 @@ def test_a_missing_field_is_refused() -> None:
     del values["sex"]
     with pytest.raises(UserError, match="lacks \\['sex'\\]"):
         records.encode(values, VOLUME)
+
+
+@pytest.mark.parametrize("gib", [2.0, 40.0])
+def test_a_size_is_refused_before_there_is_a_record(gib: float) -> None:
+    with pytest.raises(UserError, match=f"the record has {gib:.1f} GiB"):
+        records.check_size(int(gib * 2**30))
+    records.check_size(2**31 - 2**20)
 
 
 def test_a_record_that_tensorflow_could_not_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,13 +24,14 @@ def tfds_feature(field: schema.Field) -> Any:
 @pytest.mark.parametrize("kind", ["volume", "radiograph"])
 @pytest.mark.parametrize("mask_labels", [(), ("liver",)])
 @pytest.mark.parametrize("class_names", [(), ("no", "yes", "unsure")])
+@pytest.mark.parametrize("image_dtype", ["int16", "float32"])
 @pytest.mark.filterwarnings("ignore")
 def test_features_json_is_what_tfds_writes(
-    kind: str, mask_labels: tuple[str, ...], class_names: tuple[str, ...], tmp_path: Path
+    kind: str, image_dtype: str, mask_labels: tuple[str, ...], class_names: tuple[str, ...], tmp_path: Path
 ) -> None:
     import tensorflow_datasets as tfds
 
-    record_fields = schema.fields(kind, mask_labels=mask_labels, class_names=class_names)
+    record_fields = schema.fields(kind, image_dtype=image_dtype, mask_labels=mask_labels, class_names=class_names)
     features = tfds.features.FeaturesDict({field.name: tfds_feature(field) for field in record_fields})
     features.save_config(tmp_path)
     assert schema.features_json(record_fields) == json.loads((tmp_path / "features.json").read_text())

@@ -28,6 +28,13 @@ def test_the_bytes_are_tensorflows_own(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_record_in_parts_is_the_record(tmp_path: Path) -> None:
+    shards.write_shard(tmp_path / "a", [b"one record", b"another"])
+    parts = [[b"one ", np.frombuffer(b"rec", np.uint8), b"", b"ord"], [np.frombuffer(b"another", np.uint8)]]
+    assert shards.write_shard(tmp_path / "b", parts) == (2, 17)
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+
+
 @pytest.mark.parametrize("place", [0, 9, 14, 20, -1])
 def test_a_changed_byte_is_named(tmp_path: Path, place: int) -> None:
     shards.write_shard(tmp_path / "hurt.tfrecord", [b"some record", b"another"])

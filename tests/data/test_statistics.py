@@ -17,6 +17,7 @@ def record(seed: int) -> dict[str, object]:
     shape = tuple(random.integers(1, 6, 3)) + (1,)
     return {
         **{f.name: "" for f in FIELDS if f.kind == "text"},
+        **{f.name: np.nan for f in FIELDS if f.kind == "numbers" and not f.shape},
         "image": random.integers(-1000, 3000, shape).astype(np.int16),
         "mask": random.integers(0, 2, shape).astype(np.uint8),
         "rescale_slope": random.uniform(0.5, 2, shape[0]).astype(np.float32),

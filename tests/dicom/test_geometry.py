@@ -29,7 +29,8 @@ def test_any_grid_is_found_whatever_the_order(spacing, angles, tilt, count, rand
     np.testing.assert_allclose(found.affine, place, atol=1e-9)
     np.testing.assert_allclose(found.spacing_mm, spacing, rtol=1e-9)
     assert [shuffle[i] for i in found.order] == list(range(count))
-    assert bool(found.findings) == (abs(tilt) > geometry.TILT_TOLERANCE_DEGREES)
+    if abs(abs(tilt) - geometry.TILT_TOLERANCE_DEGREES) > 1e-6:  # there, rounding decides
+        assert bool(found.findings) == (abs(tilt) > geometry.TILT_TOLERANCE_DEGREES)
 
 
 def test_slices_against_the_normal_are_turned_so_that_the_grid_is_right_handed():
@@ -122,4 +123,4 @@ def test_one_slice_takes_its_thickness_for_the_step():
     positions, orientation, spacing = parts(made_up.affine(), 1)
     found = geometry.stack(positions, orientation, spacing, 4.0)
     assert found.spacing_mm == pytest.approx((4.0, 0.7, 0.8))
-    assert found.findings == ("single slice: the step between slices is SliceThickness",)
+    assert found.findings == ("single slice: the step between slices is its thickness",)

@@ -131,6 +131,18 @@ def test_an_instance_without_identity_is_refused(file, keyword):
         scan.read_instance(file)
 
 
+@pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID"])
+def test_an_identity_that_was_emptied_is_taken_from_the_file_meta(file, keyword):
+    before = scan.read_instance(file).values
+
+    dataset = pydicom.dcmread(file)
+    dataset[keyword].value = ""
+    dataset.save_as(file, enforce_file_format=False)
+    assert not pydicom.dcmread(file)[keyword].value
+    assert scan.read_instance(file).values == before
+    assert str(scan.read_file(file)[keyword].value) == before[keyword]
+
+
 def test_a_folder_or_a_missing_file_is_not_dicom(tmp_path):
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(scan.NotDicom):
@@ -232,9 +244,35 @@ def test_in_radkits_own_folder_the_tables_at_the_top_are_left_out(tmp_path):
 
 
 def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(scan.os, "walk", lambda folder, onerror: onerror(PermissionError(13, "no")))
+    def refused(_):
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(scan.os, "scandir", refused)
     with pytest.raises(PermissionError):
         scan.find(tmp_path)
+
+
+def test_links_to_folders_are_told_and_not_followed(tmp_path):
+    made_up.radiograph(tmp_path / "x" / "a.dcm")
+    (tmp_path / "x" / "circle").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "link").symlink_to(tmp_path / "x" / "a.dcm")
+    links = []
+    assert [path for path, _ in scan.walk(tmp_path, links.append)] == ["link", "x/a.dcm"]
+    assert links == ["x/circle"]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sets(st.text("ab.-Z ", min_size=1, max_size=3).filter(lambda n: not n.startswith(".")), max_size=6))
+def test_files_are_walked_in_the_order_of_paths(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("walked")
+    for name in names:
+        for below in ("1", "a-/1", "a/1"):
+            path = folder / name / below
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+    found = [folder / path for path, _ in scan.walk(folder)]
+    assert found == sorted(p for p in folder.rglob("*") if p.is_file())
+    assert scan.find(folder) == found
 
 
 def test_files_are_grouped_by_series_whatever_the_folder(tmp_path):

@@ -174,14 +174,13 @@ FAULTS = {
     "ImagePositionPatient is absent in some slices": {2: without("ImagePositionPatient")},
     "ImagePositionPatient is absent in some": {0: without("ImagePositionPatient")},
     "ImagePositionPatient has 2 values": {2: set_to(ImagePositionPatient=["1", "2"])},
-    "signed and unsigned slices are mixed": {2: set_to(PixelRepresentation=0)},
+    "mixed: signed and unsigned": {2: set_to(PixelRepresentation=0)},
     "RescaleSlope": {2: set_to(RescaleSlope="0")},
     "the files belong to 2 series": {2: set_to(SeriesInstanceUID="1.2.3")},
     "PixelData is cut short": {2: set_to(PixelData=b"\0\0")},
     "the instance has no PixelData": {2: without("PixelData")},
-    "multi-frame instances are not read": {2: set_to(NumberOfFrames=3)},
-    "colour images (PALETTE COLOR)": {2: set_to(PhotometricInterpretation="PALETTE COLOR")},
-    "a Modality LUT table is not read": {2: set_to(ModalityLUTSequence=Sequence([Dataset()]))},
+    "ImagePositionPatient is absent in some slices: in 3": {2: set_to(NumberOfFrames=3)},
+    "ModalityLUTSequence: LUTDescriptor or LUTData is missing": {2: set_to(ModalityLUTSequence=Sequence([Dataset()]))},
     "two files have the same SOPInstanceUID": {2: set_to(SOPInstanceUID=f"{made_up.ROOT_UID}.1.1.1.1")},
 }
 
@@ -240,6 +239,13 @@ def test_a_copy_of_a_file_counts_once(tmp_path):
     stored = made_up.ct_series(tmp_path)
     shutil.copy(files(tmp_path)[0], tmp_path / "copy.dcm")
     np.testing.assert_array_equal(one(tmp_path).stored, stored)
+
+
+def test_pixels_that_hold_no_image_are_told(tmp_path):
+    made_up.ct_series(tmp_path / "a", PixelPaddingValue=-2000)
+    assert one(tmp_path / "a").padding == (-2000, -2000)
+    made_up.ct_series(tmp_path / "b")
+    assert one(tmp_path / "b").padding is None
 
 
 def test_a_localizer_is_a_volume_of_its_own(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from radkit import outputs, runs, tasks
+from radkit import config, outputs, runs, tasks
 from radkit.data import convert, pipeline
 from radkit.dicom import read_volumes, scan
 from radkit.tasks import task as task_module
@@ -59,7 +59,9 @@ class TestEveryTask:
     def test_the_signature_is_the_contract(self, task: str, made: MadeUp, models: dict[str, Path]) -> None:
         rank = len(made.experiment.data.image_size)
         kept = tf.saved_model.load(str(models[task]))
-        assert list(kept.signatures) == ["serving_default"]
+        assert set(kept.signatures) == {"serving_default", "records"}
+        told = kept.signatures["records"](spacing_mm=tf.ones((2, rank)))["data"].numpy().tolist()
+        assert [config.data_from_json(json.loads(text)) for text in told] == [made.experiment.data] * 2
         signature = kept.signatures["serving_default"]
         inputs = signature.structured_input_signature[1]
         assert set(inputs) == {"image", "spacing_mm"}

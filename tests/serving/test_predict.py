@@ -58,6 +58,54 @@ def test_a_volume_comes_back_as_ml_and_dicom_seg(address: str, tmp_path: Path) -
     np.testing.assert_array_equal(annotations.read_seg(seg, volume, ["liver", "tumour"]), mask)
 
 
+def test_images_go_on_the_records_grid_and_masks_come_back(address: str, tmp_path: Path) -> None:
+    stored = np.zeros((4, 6, 8), np.int16)
+    stored[1:3, 1:5, 2:7] = 150
+    header = {"Modality": "CT", "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": CT, "FrameOfReferenceUID": "1.2.4"}
+    write.write_series(stored, AFFINE, {**header, "RescaleIntercept": "0"}, tmp_path / "in")
+    assert run(address, "turned", tmp_path / "in", tmp_path / "out") == 0
+    folder = tmp_path / "out" / CT
+    volume = read_volumes((tmp_path / "in").iterdir())[0]
+    mask = annotations.read_seg(folder / "segmentation.dcm", volume, ["bright", "corner"])
+    # The records' columns run to the right: their first half is the images' last. Of six rows the middle two were
+    # seen, the last of them first. The first slice is the records' first three.
+    expected = np.zeros((4, 6, 8), np.uint8)
+    expected[1:3, 2:4, 4:7] = 1
+    expected[0, 3, 7] = 2
+    np.testing.assert_array_equal(mask, expected)
+    told = json.loads((folder / "answer.json").read_text())
+    assert told["volume_ml"] == pytest.approx({"bright": 12 * 0.0008, "corner": 0.0008})
+    assert len(told["instance_uids"]) == 4
+
+
+def write_colour(folder: Path) -> None:
+    write_cr(folder)
+    file = folder / "0" / "0001.dcm"
+    dataset = pydicom.dcmread(file)
+    pixels = np.zeros((5, 4, 3), np.uint8)
+    pixels[:2] = 255, 0, 0  # luminance 76
+    pixels[2:] = 0, 255, 0  # 150
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelData = pixels.tobytes()
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(file)
+
+
+def test_colour_is_made_grey_as_in_the_records(address: str, tmp_path: Path) -> None:
+    write_colour(tmp_path / "in")
+    assert run(address, "grey", tmp_path / "in", tmp_path / "out") == 0
+    (answer,) = (tmp_path / "out").rglob("answer.json")
+    assert json.loads(answer.read_text())["probabilities"] == pytest.approx({"healthy": 0.4, "ill": 0.6})
+
+
+def test_colour_is_set_aside_where_the_model_says_nothing_of_it(address: str, tmp_path: Path) -> None:
+    write_colour(tmp_path / "in")
+    assert run(address, "classify", tmp_path / "in", tmp_path / "out") == 1
+    ((_, reason),) = rows(tmp_path / "out" / "quarantine.csv")
+    assert "colour" in reason
+
+
 def test_an_empty_mask_gives_no_seg(address: str, tmp_path: Path) -> None:
     write_ct(tmp_path / "in", RescaleIntercept="-1024")
     assert run(address, "segment", tmp_path / "in", tmp_path / "out") == 0

@@ -96,7 +96,11 @@ def test_the_filter_and_the_version_are_honoured(stub: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        (lambda r: setattr(r.model_spec, "name", "nubmers"), CODE.NOT_FOUND, "classify, numbers, segment"),
+        (
+            lambda r: setattr(r.model_spec, "name", "nubmers"),
+            CODE.NOT_FOUND,
+            "classify, grey, numbers, segment, turned",
+        ),
         (lambda r: setattr(r.model_spec, "name", ""), CODE.INVALID_ARGUMENT, "Missing ModelSpec"),
         (lambda r: setattr(r.model_spec.version, "value", 2), CODE.NOT_FOUND, "version 10; 2"),
         (lambda r: setattr(r.model_spec, "version_label", "stable"), CODE.INVALID_ARGUMENT, "version label"),

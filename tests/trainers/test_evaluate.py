@@ -45,7 +45,9 @@ def test_a_run_is_scored(
     assert tasks.find(task).headline(summary) in capsys.readouterr().out
     with (tmp_path / "out" / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == count
+    assert len(rows) == len({row["record_uid"] for row in rows}) == count
+    if task == "segmentation":
+        assert [row["record_uid"] for row in rows] == [row["series_uid"] for row in rows]
     patients = outputs.read_json(made.folder / "patients.json")
     assert {row["patient_id"] for row in rows} == set(patients["test"])
     if task == "segmentation":

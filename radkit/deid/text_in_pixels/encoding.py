@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 from pydicom import encaps, uid
-from pydicom.pixels import get_decoder, get_encoder
+from pydicom.pixels import get_encoder
 
 from radkit.deid.text_in_pixels import decoding, layout
-from radkit.dicom import part10, scan
+from radkit.dicom import attributes, decoders, part10
 
 # Syntaxes that hold nothing but losslessly compressed frames and that pydicom's plugins encode.
 _AGAIN = (uid.RLELossless, uid.JPEG2000Lossless, uid.JPEGLSLossless)
@@ -77,7 +77,7 @@ def _compressed(pixels: decoding.Pixels, cells: np.ndarray, dataset: pydicom.Dat
             for frame in cells.view(kind):
                 flat = frame if frame.shape[2] > 1 else frame[..., 0]
                 frames.append(encoder.encode(np.ascontiguousarray(flat), **said))
-            return frames if _gives_back(frames, pixels, cells, said) else None
+            return frames if _gives_back(frames, pixels, cells) else None
     except (RuntimeError, *part10.MALFORMED):
         return None
 
@@ -85,23 +85,25 @@ def _compressed(pixels: decoding.Pixels, cells: np.ndarray, dataset: pydicom.Dat
 def _options(pixels: decoding.Pixels, dataset: pydicom.Dataset) -> dict[str, object]:
     _, rows, columns, samples = pixels.layout.shape
     photometric = str(dataset.PhotometricInterpretation) if samples > 1 else pixels.photometric
+    # Cells go whole into RLE, which does not ask what their bits mean.
+    stored = pixels.layout.bits if pixels.syntax == uid.RLELossless else pixels.stored
     return {
         "rows": rows, "columns": columns, "samples_per_pixel": samples, "number_of_frames": 1,
-        "bits_allocated": pixels.layout.bits, "bits_stored": pixels.stored,
+        "bits_allocated": pixels.layout.bits, "bits_stored": stored,
         "pixel_representation": int(pixels.signed), "photometric_interpretation": photometric,
         **({"planar_configuration": 0} if samples > 1 else {}),
     }  # fmt: skip
 
 
-def _gives_back(frames: list[bytes], pixels: decoding.Pixels, cells: np.ndarray, said: dict[str, object]) -> bool:
-    decoder = get_decoder(uid.UID(pixels.syntax))
-    for encoded, frame in zip(frames, cells):
-        again, _ = decoder.as_array(
-            encaps.encapsulate([encoded]), raw=True, pixel_keyword="PixelData", **said
-        )  # fmt: skip
-        if not np.array_equal(np.ascontiguousarray(again).view(cells.dtype).reshape(frame.shape), frame):
-            return False
-    return True
+def _gives_back(frames: list[bytes], pixels: decoding.Pixels, cells: np.ndarray) -> bool:
+    _, rows, columns, samples = pixels.layout.shape
+    shape = decoders.Shape(
+        rows, columns, samples, pixels.layout.bits, pixels.stored, pixels.signed, False, pixels.photometric
+    )
+    return all(
+        np.array_equal(decoding.frame_cells(encoded, pixels.syntax, shape)[0], frame)
+        for encoded, frame in zip(frames, cells)
+    )
 
 
 def _described(pixels: decoding.Pixels, dataset: pydicom.Dataset) -> Attributes:
@@ -110,7 +112,7 @@ def _described(pixels: decoding.Pixels, dataset: pydicom.Dataset) -> Attributes:
     said: Attributes = {0x00280004: ("CS", pixels.photometric)}
     if pixels.layout.shape[3] > 1:
         said[0x00280006] = ("US", 0)
-    if scan.whole(dataset, "BitsAllocated", bits) != bits:
+    if attributes.whole(dataset, "BitsAllocated", bits) != bits:
         said[0x00280100] = ("US", bits)
     said |= {tag: None for tag in _OFFSETS if tag in dataset}
     # JPEG 2000's general syntaxes may hold a lossless image; then the header says so.

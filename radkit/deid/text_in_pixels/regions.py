@@ -12,7 +12,7 @@ from typing import Any
 import pydicom
 
 from radkit.deid.text_in_pixels import boxes
-from radkit.dicom import part10, scan
+from radkit.dicom import attributes, part10
 from radkit.errors import UserError
 
 SHIPPED = Path(__file__).with_name("templates.json")
@@ -104,10 +104,10 @@ def fixed(dataset: pydicom.Dataset, templates: Iterable[Template], frames: int) 
     Raises:
         PixelError: An attribute that they are chosen by cannot be read.
     """
-    size = scan.whole(dataset, "Rows", 0), scan.whole(dataset, "Columns", 0)
+    size = attributes.whole(dataset, "Rows", 0), attributes.whole(dataset, "Columns", 0)
     areas = [(area, "region") for area in _around_ultrasound(dataset, size)]
     for template in templates:
-        if all(_same(scan.value(dataset, keyword)) == said for keyword, said in template.says):
+        if all(_same(attributes.value(dataset, keyword)) == said for keyword, said in template.says):
             areas += [(area, "template") for area in template.areas]
     cut = [(left, top, min(right, size[1]), min(bottom, size[0]), why) for (left, top, right, bottom), why in areas]
     return [

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, convert_color_space
 
-from radkit.dicom import part10, scan
+from radkit.dicom import attributes, part10, scan
 
 # Grey levels of 255 by which two pictures may differ anywhere and one of them is not looked at.
 _SAME = 12
@@ -107,7 +107,7 @@ def _window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
 
 
 def _first(dataset: pydicom.Dataset, keyword: str) -> float | None:
-    given = scan.value(dataset, keyword)
+    given = attributes.value(dataset, keyword)
     if isinstance(given, str | bytes) or given is None:
         return float(given) if given else None
     try:
