@@ -11,7 +11,8 @@ runner and number of workers. A run that was killed goes on where it was when it
 killed is replaced. Beam's own flags are passed on (--runner, --direct_num_workers, ...); workers on other machines must
 see --input and --output under the same names.
 
-Exit status: 0 done; 1 done, some inputs were set aside and are listed; 2 refused or interrupted, nothing written.
+Exit status: 0 done; 1 done, some inputs were set aside and are listed; 2 refused (as where no series becomes a record)
+or interrupted, nothing written.
 """
 
 import functools
@@ -60,11 +61,13 @@ def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
         {"data": config.to_json(experiment)["data"], "schema": schema.VERSION},
         _digest(paths, folder, values["labels"].value),
     )
-    if not convert_close.already_done(target, record, folder):
+    done = convert_close.already_done(target, record, folder)
+    if not done:
         _convert(folder, paths, target, data, labels, record, beam_flags)
     summary = outputs.read_json(target / "summary.json")
     print(
-        f"convert: {_counts(summary['records'])} records of {summary['patients']} patients; "
+        f"convert: {'already done: ' if done else ''}"
+        f"{_counts(summary['records'])} records of {summary['patients']} patients; "
         f"{summary['left_out']} series left out by the config; {summary['quarantined']} inputs set aside -> {target}"
     )
     return program.QUARANTINED if summary["quarantined"] else program.DONE

@@ -13,6 +13,7 @@ from radkit.data import convert, schema, shards
 from radkit.errors import UserError
 
 INPUTS = "inputs.csv"
+_MOST_REASONS = 3  # that a message names
 _COLUMNS = ("path", "bytes", "sha256", "unit")
 
 
@@ -26,11 +27,15 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
 
     Returns:
         A digest of the contents of all files that were read.
+
+    Raises:
+        UserError: Nothing became a record.
     """
     root = Path(job.root)
     for litter in root.rglob("*.incomplete.*"):  # of workers that were killed
         litter.unlink()
     outcomes = convert_shard.outcomes(job, plan)
+    _refuse_none(outcomes, job.data)
     by_split = {split: [o for o in outcomes if o["split"] == split] for split in shards.SPLITS}
     patients = {split: sorted({p for o in found for p in o["patients"]}) for split, found in by_split.items()}
     dead = sorted((d["uid"], d["reason"]) for o in outcomes for d in o["dead"])
@@ -50,6 +55,18 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
     outputs.write_json(root / "summary.json", summary)
     _metadata(root, job.data, by_split)
     return convert.digest_of(root / INPUTS)[1]
+
+
+def _refuse_none(outcomes: Sequence[dict[str, Any]], data: config.Data) -> None:
+    if any(o["records"] for o in outcomes):
+        return
+    dead = [d for o in outcomes for d in o["dead"]]
+    number = len({d["uid"].partition("/")[0] for d in dead})  # a series may be several records
+    reasons = Counter(d["reason"] for d in dead).most_common(_MOST_REASONS)
+    raise UserError(
+        f"no record could be made: all {number} {'series' if data.kind == 'volume' else 'images'} were refused: "
+        + "; ".join(f"{n} x {reason}" for reason, n in reasons)
+    )
 
 
 def _metadata(root: Path, data: config.Data, by_split: dict[str, list[dict[str, Any]]]) -> None:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,9 @@ from radkit.errors import UserError, did_you_mean
 ITEMS_WORTH_PROCESSES = 2000
 ITEMS_WORTH_A_POOL = 200
 # Beam knows this runner by its full name only.
+_NO_JAR = "Unable to fetch remote job server jar"  # how Beam begins to say so
 _DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
+ENDPOINT_SECONDS = 10.0  # a job server that is there answers sooner
 _IN_MEMORY = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
@@ -61,7 +64,7 @@ def run(
         guarded: Whether even one process's work is done in a child, which may die and is replaced.
 
     Raises:
-        UserError: A flag that Beam does not know, or a value that it does not take.
+        UserError: A flag that Beam does not know, a value that it does not take, or no job server where Beam wants one.
         WorkerDied: Processes of the pool died again and again.
     """
     refuse_unknown(beam_flags)
@@ -74,7 +77,7 @@ def run(
             pipeline = _pipeline(chosen)
             build(pipeline, ledger)
             # Beam's worker processes log every connection to stderr.
-            with quiet.held_back() as terminal, _progress(ledger, num_items, what, terminal), _interrupts():
+            with quiet.held_back() as terminal, _progress(ledger, num_items, what, terminal), _interrupts(), _served():
                 pipeline.run().wait_until_finish()
     finally:
         shutil.rmtree(ledger, ignore_errors=True)
@@ -85,6 +88,21 @@ def _pipeline(chosen: Sequence[str]) -> Any:
         return beam.Pipeline(options=PipelineOptions(chosen))
     except (ValueError, ImportError, AttributeError) as error:  # no such runner, or not all that it needs
         raise UserError(f"Beam refuses its flags: {error}") from error
+
+
+@contextlib.contextmanager
+def _served() -> Iterator[None]:
+    """Tells in a line that Beam got no job server; what ends a step, and all that is not known, passes through."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(_NO_JAR):
+            raise
+        raise UserError(
+            "Beam's job server for this runner is a jar that could not be downloaded; start one and name it "
+            "(--job_endpoint=host:port), or fetch the jar and name the file (--flink_job_server_jar, "
+            "--spark_job_server_jar)"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -203,18 +221,40 @@ def refuse_unknown(beam_flags: Sequence[str]) -> None:
     """Refuses flags that are not Beam's: `run` does, and who makes anything before it should.
 
     Raises:
-        UserError: A flag that Beam does not know, a value that it does not take, or a word that is no flag.
+        UserError: A flag that Beam does not know, a value that it does not take, a word that is no flag, or a job
+            server that is not there.
     """
     words = [word for word in beam_flags if not word.startswith("-")]
-    _refuse_flags([word for word in beam_flags if word.startswith("-")])
+    options = _refuse_flags([word for word in beam_flags if word.startswith("-")])
     if words:
         raise UserError(f"{words[0]!r} was not expected; flags are written --name=value (see --help)")
     for flag in beam_flags:
         if flag.startswith("--direct_num_workers=-"):
             raise UserError(f"{flag} was not expected; give a whole number, 0 for all processors")
+    _refuse_endpoint(options["runner"] or "", options["job_endpoint"] or "")
 
 
-def _refuse_flags(beam_flags: Sequence[str]) -> None:
+def _refuse_endpoint(named: str, endpoint: str) -> None:
+    """Refuses a job server that is not there: Beam would wait for it without a word."""
+    if not endpoint:
+        if named.rpartition(".")[2].lower() == "portablerunner":
+            raise UserError(f"--runner={named} needs a job server; name it with --job_endpoint=host:port")
+        return
+    if endpoint == "embed":  # Beam's own, in this process
+        return
+    host, _, port = endpoint.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"--job_endpoint={endpoint} was not expected; it is written host:port")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ENDPOINT_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"--job_endpoint={endpoint}: no job server answers there ({error.strerror or error}); start it first"
+        ) from error
+
+
+def _refuse_flags(beam_flags: Sequence[str]) -> dict[str, Any]:
+    """Returns all of Beam's options."""
     logging.getLogger("apache_beam.options").setLevel(logging.ERROR)
     if "DaskRunner" in "".join(beam_flags):
         importlib.import_module(_DASK.rpartition(".")[0])  # by which its flags become known
@@ -232,6 +272,7 @@ def _refuse_flags(beam_flags: Sequence[str]) -> None:
         raise UserError(
             f"unknown flag {unknown[0]!r}{did_you_mean(unknown[0], [f'--{k}' for k in known])} (see --help)"
         )
+    return dict(known)
 
 
 def finished(ledger: str, part: int | str, count: int) -> None:

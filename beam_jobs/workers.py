@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from typing import Any
 
-from radkit.errors import Unfinished, UserError
+from radkit.errors import Unfinished, UserError, disk_error
 
 DEATHS_TOGETHER = 2  # of one thing, before it is tried alone
 DEATHS_IN_ALL = 24  # of a job's workers, before it is given up
@@ -205,7 +205,8 @@ def _outcome(function: Callable[..., None], arguments: tuple[Any, ...], more: di
     try:
         function(*arguments, **more)
     except Exception as error:  # noqa: BLE001 - raised again in the parent
-        if not isinstance(error, UserError):
+        # By its words, as Beam wraps it: what a program tells in one line then needs no traceback.
+        if not isinstance(error, UserError) and not disk_error(RuntimeError(str(error))):
             traceback.print_exc()
             sys.stderr.flush()
         try:

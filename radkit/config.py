@@ -223,6 +223,7 @@ def data_from_json(values: Mapping[str, Any]) -> Data:
 
 
 _PAIRS = ("LR", "PA", "SI")
+_SPACINGS_MM = (0.01, 1000.0)  # what lies outside is a slip, as of metres for millimetres
 _LEAST = (
     ("data", ("size_multiple",), 1),
     ("optimizer", ("learning_rate", "weight_decay", "warmup_steps", "clip_norm"), 0),
@@ -265,11 +266,17 @@ def _check_grid(data: Data, rank: int) -> None:
         given: tuple[float, ...] = getattr(data, name)
         if given and (len(given) != rank or min(given) < 0):
             raise UserError(f"data.{name} must be empty or {rank} values >= 0 for a {data.kind}, not {given}")
-    letters = data.record_orientation
-    if letters and (data.kind != "volume" or len(letters) != 3 or not all(set(p) & set(letters) for p in _PAIRS)):
+    low, high = _SPACINGS_MM
+    if not all(mm == 0 or low <= mm <= high for mm in data.record_spacing_mm):
         raise UserError(
-            "data.record_orientation must be empty or, for a volume, one of L R, one of P A and one of S I, as 'LPS', "
-            f"not {letters!r}"
+            f"data.record_spacing_mm must be 0 (as acquired) or {low:g} to {high:g} mm, not {data.record_spacing_mm}"
+        )
+    letters = data.record_orientation
+    if letters and data.kind != "volume":
+        raise UserError(f"data.record_orientation must be empty for a {data.kind}: only a volume's axes can be turned")
+    if letters and (len(letters) != 3 or not all(set(p) & set(letters) for p in _PAIRS)):
+        raise UserError(
+            f"data.record_orientation must be empty or one of L R, one of P A and one of S I, as 'LPS', not {letters!r}"
         )
 
 

@@ -58,7 +58,7 @@ def run(
         program: The module; its docstring is the manual, its `FLAGS` the flags.
         body: The work. It may raise `UserError`, which is printed as one line, status 2.
         argv: As `sys.argv`: the program's name first.
-        passes_on: Whether flags that the program does not know are handed to `body` (Beam's own).
+        passes_on: Whether flags that the program does not know are handed to `body` (Beam's own), as --name=value.
 
     An exception that nobody foresaw is shown with its traceback and gives status 2, too: Python's own status for it,
     1, would say that the work was done.
@@ -89,7 +89,19 @@ def _parse(values: flags.FlagValues, argv: Sequence[str], passes_on: bool) -> li
         raise UserError(str(error)) from error
     if rest and not passes_on:
         raise UserError(f"{rest[0]!r} was not expected; flags are written --name=value (see --help)")
-    return rest
+    return _joined(rest)
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Returns flags with their values in one word each: `--name value` as `--name=value`."""
+    joined: list[str] = []
+    for word in words:
+        before = joined[-1] if joined else ""
+        if before.startswith("--") and "=" not in before and not word.startswith("-"):
+            joined[-1] = f"{before}={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _refuse(message: str) -> int:

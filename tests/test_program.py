@@ -108,7 +108,14 @@ def test_a_beam_flag_written_with_a_space_does_not_swallow_ours():
     module = made_up(passes_on=True)
     assert module.main("--runner", "X", "--input=i") == program.DONE
     assert module.calls[0][0]["input"] == "i"
-    assert module.calls[0][1] == ["--runner", "X"]
+    assert module.calls[0][1] == ["--runner=X"]
+
+
+def test_flags_of_beam_may_be_written_with_a_space():
+    module = made_up(passes_on=True)
+    said = ["stray", "--a", "2", "--b=1", "x", "--streaming", "-1", "y", "--c", "a b=c", "z"]
+    assert module.main(*said) == program.DONE
+    assert module.calls[0][1] == ["stray", "--a=2", "--b=1", "x", "--streaming", "-1", "y", "--c=a b=c", "z"]
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])

@@ -136,7 +136,11 @@ def _grid(volume: Volume, data: config.Data) -> resample.Grid:
             raise SeriesError("the images do not tell their place, and data.record_orientation asks for it")
         grid = resample.turned(grid, data.record_orientation)
     if data.record_spacing_mm:
-        grid = resample.spaced(grid, (*flat, *data.record_spacing_mm))
+        wanted = (*flat, *data.record_spacing_mm)
+        # The grid does not know: where the spacing is unknown its affine counts pixels.
+        if any(new and not np.isfinite(old) for new, old in zip(wanted, volume.spacing_mm)):
+            raise SeriesError("the images do not tell their spacing, and data.record_spacing_mm asks for resampling")
+        grid = resample.spaced(grid, wanted)
     return resample.sized(grid, (*flat, *data.record_size)) if data.record_size else grid
 
 
@@ -217,15 +221,16 @@ def _as_kind(array: np.ndarray, kind: str) -> np.ndarray:
 
 def _image(volume: Volume, kind: str) -> dict[str, Any]:
     steps = volume.affine[:3, :3]
-    lengths = np.linalg.norm(steps, axis=0)
-    known = np.isfinite(lengths) & (lengths > 0)  # a radiograph without spacing has its own axes still
+    # Of a tilted stack spacing is along the normal: direction times spacing is the step from slice to slice.
+    spacing = np.array(volume.spacing_mm[::-1])
+    lengths = np.where(np.isfinite(spacing) & (spacing > 0), spacing, np.linalg.norm(steps, axis=0))
     return {
         "image": _as_kind(volume.stored, kind),
         "rescale_slope": volume.slope,
         "rescale_intercept": volume.intercept,
         "spacing_mm": np.asarray(volume.spacing_mm[1:] if kind == "radiograph" else volume.spacing_mm, np.float32),
         "origin_mm": volume.affine[:3, 3],
-        "direction": np.where(known, steps / np.where(known, lengths, 1.0), np.eye(3)),
+        "direction": steps / lengths,
     }
 
 

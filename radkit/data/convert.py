@@ -46,14 +46,19 @@ def fields_of(data: config.Data) -> tuple[schema.Field, ...]:
 def select(
     instances: Iterable[scan.Instance], data: config.Data, labels: "Labels | None"
 ) -> tuple[list[Unit], Counter[str]]:
-    """Returns the units that the config asks for, and how many series were left out, by reason."""
-    found = scan.group(_once(instances))
-    masks = _masks_by_series(found, data)
+    """Returns the units that the config asks for, and how many series were left out, by reason.
+
+    A series that is no image is left out, too, but for a segmentation that is a unit's mask.
+    """
+    every = list(instances)
+    # Copies of an image go along: the reader counts them once, and refuses two images of one identifier.
+    found = scan.group(every)
+    masks = _masks_by_series(scan.group(_once(every)), data)
     units: list[Unit] = []
     left_out: Counter[str] = Counter()
     for series in found:
         if not series.is_image:
-            continue
+            continue  # counted below, when it is known which are masks
         if data.modalities and series.modality not in data.modalities:
             left_out[f"Modality {series.modality or 'absent'} is not in data.modalities"] += 1
             continue
@@ -66,11 +71,14 @@ def select(
                 left_out["no row in the labels table"] += 1
             else:
                 units.append(Unit(**{**unit, "label": label}))
+    used = {path for unit in units for path in unit.masks}
+    others = (series for series in found if not series.is_image and used.isdisjoint(series.paths))
+    left_out.update(f"no image series (Modality {series.modality or 'absent'})" for series in others)
     return units, left_out
 
 
 def _once(instances: Iterable[scan.Instance]) -> list[scan.Instance]:
-    """Copies of a file, by SOPInstanceUID, count once: they would be the same record twice."""
+    """Returns instances without copies, by SOPInstanceUID."""
     by_path = sorted(instances, key=lambda i: i.path, reverse=True)
     return list({instance["SOPInstanceUID"]: instance for instance in by_path}.values())
 
@@ -88,7 +96,9 @@ def _masks_by_series(found: Sequence[scan.Series], data: config.Data) -> dict[st
 def _units(
     series: scan.Series, data: config.Data, masks: Mapping[str, list[Path]]
 ) -> list[tuple[dict[str, Any], scan.Instance]]:
-    groups = [series.instances] if data.kind == "volume" else [(i,) for i in series.instances]
+    by_image: dict[str, list[scan.Instance]] = defaultdict(list)
+    for instance in series.instances:
+        by_image[instance["SOPInstanceUID"] if data.kind == "radiograph" else ""].append(instance)
     return [
         (
             {
@@ -96,11 +106,11 @@ def _units(
                 "patient_id": group[0]["PatientID"],
                 "paths": tuple(i.path for i in group),
                 "masks": tuple(sorted(masks.get(series.uid, ()))) if data.mask_labels else (),
-                "num_bytes": _num_bytes(group, data),
+                "num_bytes": _num_bytes(_once(group), data),
             },
             group[0],
         )
-        for group in groups
+        for group in by_image.values()
     ]
 
 

@@ -325,7 +325,9 @@ def _lowest(volume: Volume) -> float:
 
 
 def _made(volume: Volume, grid: Grid, stored: np.ndarray, scales: np.ndarray, said: str) -> Volume:
-    findings = [f.replace(geometry.TILT_KEPT, "see what was done to its axes") for f in volume.findings]
+    findings = volume.findings
+    if any(geometry.TILT_KEPT in found for found in findings) and not geometry.is_sheared(grid.affine[:3, :3]):
+        findings = tuple(found.replace(geometry.TILT_KEPT, "it was taken out") for found in findings)
     slices, rows, columns = (new if np.isfinite(old) else old for new, old in zip(grid.spacing_mm, volume.spacing_mm))
     return replace(
         volume,

@@ -141,6 +141,10 @@ def _volumes(
     yield from _by_order(part, places, counts, irregular)
 
 
+def _range(counts: np.ndarray) -> str:
+    return f"{counts.min()} to {counts.max()}" if counts.min() < counts.max() else str(counts.max())
+
+
 def _by_keyword(
     part: Sequence[Frame], places: np.ndarray, fills: Callable[[np.ndarray], bool]
 ) -> tuple[str, dict[str, list[int]]] | None:
@@ -181,7 +185,7 @@ def _by_order(
     if irregular == "refuse" and not (told and counts.min() == counts.max()):
         repeated = int((counts > (counts.min() if told and counts.min() != counts.max() else 1)).sum())
         raise GeometryError(
-            f"{repeated} slice positions occur more than once: {counts.min()} to {counts.max()} images at one, "
+            f"{repeated} slice positions occur more than once: {_range(counts)} images at one, "
             "and no attribute tells them apart"
         )
     ranked = sorted(range(len(part)), key=lambda i: (_number_or_text(part[i].fact(_BY_ORDER)), i))

@@ -42,7 +42,7 @@ class _Odd(Exception):
     """The file is not plain."""
 
 
-class _More(Exception):
+class _More(_Odd):
     """More of the file must be read."""
 
 

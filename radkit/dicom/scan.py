@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom import config
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from radkit import outputs
 from radkit.dicom import lean, part10, quick
@@ -119,11 +120,18 @@ def walk(folder: Path, passed_over: Callable[[str], None] | None = None) -> Iter
         if entry.is_dir(follow_symlinks=False):
             if not (at_top and entry.name in outputs.BESIDE_DATA):
                 waiting.append(_entries(entry.path, f"{path}/"))
-        elif entry.is_file():
+        elif _is(entry.is_file):
             if not at_top:
                 yield path, entry
-        elif passed_over is not None and entry.is_dir():
+        elif passed_over is not None and _is(entry.is_dir):
             passed_over(path)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _entries(folder: str, above: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -311,6 +319,8 @@ def _of_groups(groups: Iterable[Dataset]) -> dict[str, str]:
 
 def _check_length(syntax: str, texts: dict[str, str], there: int) -> None:
     """Refuses a file that is shorter than the uncompressed pixels that its header announces."""
+    if not texts.get("Rows") and UID(texts.get("SOPClassUID", ""), config.IGNORE).name.endswith("Image Storage"):
+        raise NotDicom("the file is cut short or damaged: it is an image and has no Rows")
     if syntax not in _NATIVE or not texts.get("Rows"):
         return
     announced = 1

@@ -35,6 +35,8 @@ _PICTURES = frozenset(("1.2.840.10008.5.1.4.1.1.7", *(f"1.2.840.10008.5.1.4.1.1.
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 
+# What slices of one volume have in common, where nothing was mixed up.
+_ALIKE = ("Modality", "SOPClassUID", "ConvolutionKernel", "KVP")
 # By which numbers Philips MR values are scaled, see `read_volumes`.
 Scaling = Literal["precise", "display"]
 
@@ -91,7 +93,7 @@ class Volume:
 
 @part10.silence()
 def read_volumes(
-    paths: Iterable[Path | str],
+    paths: Iterable[Path | str] | Path | str,
     *,
     spacing: Irregular = "refuse",
     tilt: geometry.Tilt = "keep",
@@ -102,7 +104,7 @@ def read_volumes(
     Single-frame and enhanced instances, mosaics and radiographs are read; instances without pixels are left out.
 
     Args:
-        paths: The files, in any order; a file given twice counts once.
+        paths: The files, in any order; a file given twice counts once. Or the folder that holds them.
         spacing: What becomes of slices that make no regular grid: missing, repeated, unevenly spaced. `refuse` raises;
             `resample` interpolates slices on the median step; `keep` returns them as they are, with a finding.
         tilt: What becomes of slices that a tilted gantry sheared: `keep` leaves them and the affine holds the shear;
@@ -127,6 +129,8 @@ def read_volumes(
     ):
         if value not in get_args(known):
             raise ValueError(f"{name}={value!r}; one of {', '.join(get_args(known))} was expected")
+    if isinstance(paths, str | Path):  # of one file, or of a folder
+        paths = scan.find(Path(paths)) if Path(paths).is_dir() else [paths]
     try:
         instances, findings = _read_all(sorted({Path(p) for p in paths}))
         frames = [frame for path, dataset in instances for frame in _frames(path, dataset)]
@@ -156,9 +160,10 @@ def _read_all(paths: Sequence[Path]) -> tuple[list[tuple[Path, Dataset]], list[s
             if any(told(kept) != told(dataset) for told in (_position, pixels.encoded)):
                 raise SeriesError("two files have the same SOPInstanceUID and another position or other pixels")
     instances = list(seen.values())
-    found = {attributes.text(dataset, "SeriesInstanceUID") for _, dataset in instances}
-    if len(found) > 1:
-        raise SeriesError(f"the files belong to {len(found)} series; give the files of one")
+    for keyword, what in (("SeriesInstanceUID", "series"), ("PatientID", "patients"), ("StudyInstanceUID", "studies")):
+        found = {attributes.text(dataset, keyword) for _, dataset in instances}
+        if len(found) > 1:
+            raise SeriesError(f"the files belong to {len(found)} {what} ({keyword}); give the files of one series")
     if not instances:
         raise SeriesError(f"none of the {without} instances has PixelData; images were expected")
     findings = [f"{copies} files are copies of others and count once"] if copies else []
@@ -213,7 +218,11 @@ def _each_file(frames: Sequence[Frame], said: tuple[str, ...]) -> list[grouping.
 
 
 def _volume(group: grouping.Group, irregular: Irregular, tilt: geometry.Tilt, scaling: Scaling) -> Volume:
-    placed = _placed(group.frames, irregular)
+    try:
+        placed = _placed(group.frames, irregular)
+    except geometry.GeometryError as error:
+        grids = [said for said in group.findings if "differ in" in said]
+        raise geometry.GeometryError("; ".join([str(error), *grids])) from error
     ordered = [group.frames[i] for i in placed.order]
     scales, said = _scales(ordered, scaling)
     findings = [
@@ -299,6 +308,9 @@ def _of_frames(frames: Sequence[Frame], step: float) -> list[str]:
     first = frames[0]
     if first.fact("Modality") == "CT" and not first.fact("RescaleIntercept") and first.position_mm is not None:
         findings.append("CT without RescaleIntercept: values need not be HU")
+    for keyword in _ALIKE:
+        if len({frame.fact(keyword) for frame in frames}) > 1:
+            findings.append(f"{keyword} differs between slices")
     thickness = numbers(first.value("SliceThickness"), "SliceThickness", 1)
     if thickness and len(frames) > 1 and thickness[0] > step * (1 + geometry.STEP_TOLERANCE):
         findings.append(f"slices overlap: SliceThickness is {thickness[0]:g} mm, the step {step:.4g} mm")

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -46,7 +47,9 @@ def test_a_second_call_is_done_at_once(volumes: MadeUp, capsys: pytest.CaptureFi
     before = {p: p.stat().st_mtime_ns for p in volumes.folder.iterdir()}
     conftest.convert(volumes, volumes.folder.parent.parent)
     assert {p: p.stat().st_mtime_ns for p in volumes.folder.iterdir()} == before
-    assert "records of 14 patients" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("convert: already done: ")
+    assert "records of 14 patients" in said
 
 
 def test_the_patients_of_each_split_are_listed(radiographs: MadeUp) -> None:
@@ -92,6 +95,19 @@ def test_wrong_use_writes_nothing(
     assert not list((tmp_path / "out").rglob("*.*")) if (tmp_path / "out").exists() else True
 
 
+def test_where_all_series_are_refused_nothing_is_written(volumes: MadeUp, tmp_path: Path, capsys) -> None:
+    shutil.copytree(volumes.dicom, tmp_path / "dicom")
+    for folder in sorted((tmp_path / "dicom").iterdir()):
+        (folder / "0004.dcm").unlink()
+    (tmp_path / "dicom" / "3" / "0005.dcm").unlink()
+    said = [f"--input={tmp_path / 'dicom'}", f"--output={tmp_path / 'out'}"]
+    assert job.main(["convert", *said, f"--config={volumes.config_file(tmp_path)}"]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("radkit: no record could be made: all 14 series were refused: 13 x ")
+    assert "; 1 x " in line
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def job_of(volumes: MadeUp, tmp_path: Path):
     """Returns a call of the job on a copy of the volumes: its status and where the records are."""
@@ -103,6 +119,19 @@ def job_of(volumes: MadeUp, tmp_path: Path):
         return status, tmp_path / output / "blobs" / "1.0.0"
 
     return call
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_told_in_a_line_and_leaves_nothing(job_of, tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(shards, "write_shard", full)  # in the workers, which are forked
+    assert job_of("--direct_num_workers", "2")[0] == 2
+    said = capfd.readouterr().err
+    assert "radkit: no space is left on the disk" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
 
 
 class TestInputs:

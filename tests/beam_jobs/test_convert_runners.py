@@ -1,8 +1,10 @@
 """The same bytes on every runner that runs here; for those that do not, what they would be sent."""
 
+import contextlib
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,12 @@ def job_server() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("localhost", port), 1).close()
+            break
+        time.sleep(0.1)
     yield f"localhost:{port}"
     process.kill()
     process.wait()

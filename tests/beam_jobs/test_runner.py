@@ -3,9 +3,12 @@
 import io
 import json
 import os
+import socket
+from urllib.error import URLError
 
 import apache_beam as beam
 import pytest
+from apache_beam.utils.subprocess_server import JavaJarServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +69,46 @@ def test_a_wrong_flag_is_refused_before_anything_runs(wrong, said, capfd):
         runner.run(build, [wrong], num_items=1, what="none")
     assert said in str(caught.value)
     assert not capfd.readouterr().err
+
+
+def refuse(pipeline, ledger):
+    raise AssertionError("built")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--runner=PortableRunner"], "--runner=PortableRunner needs a job server; name it with --job_endpoint"),
+        (["--runner=PortableRunner", "--job_endpoint=localhost"], "is written host:port"),
+        (["--runner=PortableRunner", "--job_endpoint=localhost:99999"], "is written host:port"),
+        (["--runner=FlinkRunner", "--job_endpoint=:9"], "is written host:port"),
+    ],
+)
+def test_a_job_server_must_be_named(flags, said):
+    with pytest.raises(UserError) as caught:
+        runner.run(refuse, flags, num_items=1, what="none")
+    assert said in str(caught.value)
+
+
+def test_a_job_server_must_answer():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        flags = ["--runner=PortableRunner", f"--job_endpoint=127.0.0.1:{server.getsockname()[1]}"]
+        with pytest.raises(UserError, match="no job server answers there"):
+            runner.refuse_unknown(flags)
+        server.listen()
+        runner.refuse_unknown(flags)
+
+
+def test_a_job_server_that_cannot_be_downloaded_is_told_in_a_line(monkeypatch, tmp_path):
+    def offline(url, *_):
+        raise URLError("no network")
+
+    monkeypatch.setattr(JavaJarServer, "_download_jar_to_cache", offline)
+    flags = ["--runner=FlinkRunner", f"--jar_cache_dir={tmp_path}"]
+    with pytest.raises(UserError, match="could not be downloaded") as caught:
+        runner.run(lambda pipeline, _: pipeline | beam.Create([1]), flags, num_items=1, what="none")
+    assert "no network" in str(caught.value.__cause__)
 
 
 def run(tmp_path, function, items=10):

@@ -1,5 +1,6 @@
 """Worker processes that die: what they were doing is done again, alone at last, and left out if nothing helps."""
 
+import errno
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 from beam_jobs import workers
+from radkit.errors import UserError
 
 
 @pytest.fixture
@@ -69,6 +71,21 @@ def test_errors_of_a_worker_are_raised_here(pool):
     with pytest.raises(ZeroDivisionError):
         pool.submit(divmod, 1, 0).result()
     assert pool.submit(divmod, 1, 1).result() is None
+
+
+def raises(error):
+    raise error
+
+
+def test_a_traceback_is_shown_but_for_what_is_told_in_one_line(capfd):
+    pool = workers.Pool(1)
+    for error in (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), UserError("a line"), KeyError("a defect")):
+        with pytest.raises(type(error)):
+            pool.submit(raises, error).result()
+    pool.close()
+    said = capfd.readouterr().err
+    assert said.count("Traceback") == 1
+    assert "a defect" in said
 
 
 class Unpicklable(Exception):

@@ -13,7 +13,7 @@ from radkit.data import contents, convert, records, resample
 from radkit.dicom import annotations, read_volumes, write
 from radkit.dicom.volumes import SeriesError, Volume
 from radkit.errors import UserError
-from tests import conftest
+from tests import conftest, made_up
 from tests.conftest import BLOBS, header
 from tests.data import test_resample
 from tests.data.test_convert import MASKED, PLACE, VOLUME, renamed, select, values
@@ -220,6 +220,32 @@ class TestGrid:
         with pytest.raises(SeriesError, match="do not tell their place"):
             record(made, replaced(record_orientation="LPS"))
 
+    def test_a_spacing_needs_one_that_is_known(self) -> None:
+        made = volume(np.zeros((1, 4, 5), np.int16), spacing_mm=(math.nan, 1.0, 1.0))
+        with pytest.raises(SeriesError, match=r"do not tell their spacing, and data\.record_spacing_mm asks"):
+            record(made, replaced(record_spacing_mm=(1.0, 2.0, 2.0)))
+        assert record(made, replaced(record_spacing_mm=(0.0, 2.0, 2.0)))["image"].shape[:3] == (1, 2, 4)
+        radiograph = config.Data(dataset="r", kind="radiograph", image_size=(8, 8), record_spacing_mm=(2.0, 0.0))
+        unknown = dataclasses.replace(made, spacing_mm=(math.nan, math.nan, math.nan))
+        with pytest.raises(SeriesError, match="do not tell their spacing"):
+            record(unknown, radiograph)
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({}, "the affine keeps it"),
+            ({"record_size": (4, 10, 10)}, "the affine keeps it"),
+            ({"tilt": "resample"}, "it was taken out"),
+            ({"record_orientation": "LPS"}, "it was taken out"),
+        ],
+    )
+    def test_of_a_tilt_it_is_told_whether_it_is_still_there(self, tmp_path: Path, settings: dict, said: str) -> None:
+        place = made_up.affine((3.0, 0.7, 0.8), tilt=18.0)
+        write.write_series(np.zeros((5, 12, 12), np.int16), place, header("CT", 0, 0), tmp_path)
+        (found,) = read(tmp_path, replaced(**settings))
+        assert f"degrees; {said}" in found["findings"]
+        assert found["findings"].count("the affine keeps it") == (said == "the affine keeps it")
+
     def test_a_grid_too_large_for_a_record_is_refused_before_it_is_filled(self) -> None:
         with pytest.raises(UserError, match=r"the record has .* GiB"):
             record(volume(np.zeros((3, 4, 5), np.int16)), replaced(record_spacing_mm=(1e-3, 1e-3, 1e-3)))
@@ -264,7 +290,9 @@ class TestSettings:
             ({"record_orientation": "LPL"}, "record_orientation must be empty"),
             ({"record_orientation": "lps"}, "record_orientation must be empty"),
             ({"record_orientation": "LPSI"}, "record_orientation must be empty"),
-            ({"kind": "radiograph", "image_size": (8, 8), "record_orientation": "LPS"}, "for a volume"),
+            ({"kind": "radiograph", "image_size": (8, 8), "record_orientation": "LPS"}, "empty for a radiograph"),
+            ({"record_spacing_mm": (0.0, 1.0, 0.001)}, "record_spacing_mm must be 0 (as acquired) or 0.01 to 1000 mm"),
+            ({"record_spacing_mm": (0.0, 1.0, 1001.0)}, "record_spacing_mm must be 0 (as acquired) or 0.01 to 1000"),
             ({"kind": "radiograph", "image_size": (8, 8), "record_size": (1, 2, 3)}, "2 values >= 0 for a radiograph"),
             ({"volumes": "some"}, "data.volumes must be one of 'one', 'largest', 'all', not 'some'"),
         ],
@@ -285,3 +313,19 @@ class TestSettings:
         found = record(volume(stored), data)
         assert found["image"].shape[0] == 4
         np.testing.assert_allclose(found["spacing_mm"], [2.0, 3.0])
+
+
+@pytest.mark.parametrize("tilt", [0.0, 18.0])
+@pytest.mark.parametrize("spacing", [(), (5.0, 1.0, 1.0)])
+def test_every_voxels_place_is_told_by_origin_direction_and_spacing(tmp_path, tilt, spacing):
+    place = made_up.affine((3.0, 0.7, 0.8), tilt=tilt, angles=(10, 20, 30))
+    made_up.ct_series(tmp_path, place=place, slices=9)
+    (found,) = read(tmp_path, replaced(modalities=("CT",), record_spacing_mm=spacing))
+    steps = found["direction"] * found["spacing_mm"][::-1].astype(float)
+    wanted = place[:3, :3].copy()
+    if spacing:  # the same axes, with other steps along them
+        wanted *= np.array(spacing[::-1]) / (0.8, 0.7, 3.0)
+    np.testing.assert_allclose(steps, wanted, atol=1e-5)
+    if not spacing:
+        last = found["origin_mm"] + steps @ (0, 0, 8)
+        np.testing.assert_allclose(last, place[:3, 3] + 8 * place[:3, 2], atol=1e-4)

@@ -59,7 +59,10 @@ class TestSelect:
         conftest.write_radiograph(tmp_path, 1, 0, 0)
         units, left_out = convert.select(instances(tmp_path), VOLUME, None)
         assert [u.patient_id for u in units] == ["P000"]
-        assert left_out == {"Modality CR is not in data.modalities": 1}
+        assert left_out == {
+            "Modality CR is not in data.modalities": 1,
+            "no image series (Modality SEG)": 1,
+        }
         assert len(units[0].paths) == 9
         assert units[0].masks == ()
 
@@ -70,6 +73,29 @@ class TestSelect:
         assert [len(u.masks) for u in units] == [1]
         assert left_out == {"no segmentation with data.mask_labels": 1}
         assert not select(tmp_path, dataclasses.replace(VOLUME, mask_labels=("liver",)))
+
+    def test_what_is_no_image_is_counted_but_for_the_masks_that_are_used(self, tmp_path: Path) -> None:
+        for patient in range(2):
+            conftest.write_volume(tmp_path / str(patient), patient)
+        for path in (tmp_path / "1").rglob("*.dcm"):  # the second's segmentation has nothing to be a mask of
+            dataset = pydicom.dcmread(path)
+            if dataset.Modality != "SEG":
+                path.unlink()
+        report = pydicom.Dataset()
+        report.update({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.11", "SOPInstanceUID": "2.25.9", "PatientID": "P"})
+        for number, modality in enumerate(("SR", "SR", "")):
+            report.Modality, report.SeriesInstanceUID = modality, f"2.25.{number + 1}"
+            report.SOPInstanceUID = f"2.25.9.{number}"
+            report.file_meta = pydicom.dataset.FileMetaDataset()
+            report.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+            report.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+        units, left_out = convert.select(instances(tmp_path), MASKED, None)
+        assert [u.patient_id for u in units] == ["P000"]
+        assert left_out == {
+            "no image series (Modality SEG)": 1,
+            "no image series (Modality SR)": 2,
+            "no image series (Modality absent)": 1,
+        }
 
     def test_a_radiograph_is_one_record_an_image(self, tmp_path: Path) -> None:
         said = header("CR", 0, 0)
@@ -87,7 +113,22 @@ class TestSelect:
         once = select(tmp_path, dataclasses.replace(MASKED, mask_labels=() if kind == "radiograph" else BLOBS))
         shutil.copytree(tmp_path / "a", tmp_path / "z")
         twice = select(tmp_path, dataclasses.replace(MASKED, mask_labels=() if kind == "radiograph" else BLOBS))
-        assert once == twice
+        assert [dataclasses.replace(u, paths=()) for u in once] == [dataclasses.replace(u, paths=()) for u in twice]
+        assert [2 * len(u.paths) for u in once] == [len(u.paths) for u in twice]  # the reader compares and drops them
+        for a, b in zip(once, twice, strict=True):
+            ((_, alone),), ((_, copied),) = contents.volumes_of(a, MASKED), contents.volumes_of(b, MASKED)
+            np.testing.assert_array_equal(alone.stored, copied.stored)
+
+    def test_two_images_of_one_identifier_are_refused_not_dropped(self, tmp_path: Path) -> None:
+        conftest.write_volume(tmp_path / "a", 0)
+        shutil.copytree(tmp_path / "a", tmp_path / "z")
+        path = sorted((tmp_path / "z").rglob("*.dcm"))[0]
+        dataset = pydicom.dcmread(path)
+        dataset.PixelData = bytes(len(dataset.PixelData))
+        dataset.save_as(path)
+        (unit,) = select(tmp_path, MASKED)
+        with pytest.raises(UserError, match="same SOPInstanceUID"):
+            contents.volumes_of(unit, MASKED)
 
 
 class TestLabels:

@@ -231,6 +231,7 @@ def test_files_are_found_at_any_depth_sorted_without_hidden_ones(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
     os.mkfifo(tmp_path / "pipe")  # opening it would hang for ever
     found = [p.relative_to(tmp_path).as_posix() for p in scan.find(tmp_path)]
     assert found == ["a", "b/a b ä", "b/c/1"]
@@ -318,4 +319,15 @@ def test_pixels_cut_short_are_told_from_the_header_alone(tmp_path):
     assert scan.read_instance(path)["Rows"]
     path.write_bytes(path.read_bytes()[:-1500])
     with pytest.raises(scan.NotDicom, match="cut short: its pixels take"):
+        scan.read_instance(path)
+
+
+def test_an_image_cut_before_its_rows_is_told(tmp_path):
+    made_up.ct_series(tmp_path, slices=1, size=(64, 64))
+    (path,) = scan.find(tmp_path)
+    dataset = pydicom.dcmread(path)
+    for keyword in ("Rows", "Columns", "PixelData"):
+        del dataset[keyword]
+    dataset.save_as(path)
+    with pytest.raises(scan.NotDicom, match="an image and has no Rows"):
         scan.read_instance(path)

@@ -177,6 +177,11 @@ FAULTS = {
     "mixed: signed and unsigned": {2: set_to(PixelRepresentation=0)},
     "RescaleSlope": {2: set_to(RescaleSlope="0")},
     "the files belong to 2 series": {2: set_to(SeriesInstanceUID="1.2.3")},
+    "the files belong to 2 patients": {2: set_to(PatientID="another")},
+    "the files belong to 2 studies": {2: set_to(StudyInstanceUID="1.2.3")},
+    "mm where the step is 2.500 mm; one of 2 grids in the series, which differ in PixelSpacing": {
+        2: set_to(PixelSpacing=["0.9", "0.9"])
+    },
     "PixelData is cut short": {2: set_to(PixelData=b"\0\0")},
     "the instance has no PixelData": {2: without("PixelData")},
     "ImagePositionPatient is absent in some slices: in 3": {2: set_to(NumberOfFrames=3)},
@@ -246,6 +251,28 @@ def test_pixels_that_hold_no_image_are_told(tmp_path):
     assert one(tmp_path / "a").padding == (-2000, -2000)
     made_up.ct_series(tmp_path / "b")
     assert one(tmp_path / "b").padding is None
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("ConvolutionKernel", "B70"), ("KVP", "80"), ("Modality", "OT")])
+def test_slices_of_two_kinds_in_one_volume_are_told(tmp_path, keyword, value):
+    made_up.ct_series(tmp_path, faults={2: set_to(**{keyword: value})}, ConvolutionKernel="B30")
+    assert f"{keyword} differs between slices" in one(tmp_path).findings
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_folder_is_its_files(tmp_path, as_text):
+    stored = made_up.ct_series(tmp_path)
+    (volume,) = read_volumes(str(tmp_path) if as_text else tmp_path)
+    np.testing.assert_array_equal(volume.stored, stored)
+
+
+@pytest.mark.parametrize("lost", [1, 10, 5000, 100_000])
+def test_large_slices_cut_short_are_refused(tmp_path, lost):
+    made_up.ct_series(tmp_path, slices=3, stored=made_up.stored_values((3, 256, 256)))
+    path = files(tmp_path)[1]
+    path.write_bytes(path.read_bytes()[:-lost])
+    with pytest.raises(SeriesError, match="cut short"):
+        read_volumes(files(tmp_path))
 
 
 def test_a_localizer_is_a_volume_of_its_own(tmp_path):
