@@ -9,7 +9,6 @@ import dataclasses
 import importlib.util
 import json
 import math
-import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,52 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from radkit import config_check
 from radkit.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Curate:
+    """Which series are taken, by their headers and by what is found in them; an empty rule asks for nothing."""
+
+    planes: tuple[str, ...] = ()  # axial, coronal, sagittal, oblique
+    body_parts: tuple[str, ...] = ()  # BodyPartExamined values
+    kernels: tuple[str, ...] = ()  # ConvolutionKernel values, or the hints sharp, smooth
+    phases: tuple[str, ...] = ()  # hints: arterial, portal, venous, delayed
+    contrast: Literal["", "with", "without"] = ""  # by ContrastBolusAgent and the hint
+    num_slices: tuple[int, ...] = ()  # least, most
+    slice_spacing_mm: tuple[float, ...] = ()  # least, most
+    pixel_spacing_mm: tuple[float, ...] = ()  # least, most
+    slice_thickness_mm: tuple[float, ...] = ()  # least, most
+    localizers: Literal["leave_out", "keep"] = "leave_out"
+    derived: Literal["leave_out", "keep"] = "keep"
+    secondary: Literal["leave_out", "keep"] = "keep"  # secondary captures: screenshots, dose pages
+    untold: Literal["leave_out", "keep"] = "leave_out"  # series whose headers do not tell what a rule asks
+    faults: Literal["leave_out", "keep"] = "leave_out"  # series with faults, as `radkit curate` finds them
+    accepted: tuple[str, ...] = ()  # names of faults that leave nothing out
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What becomes of annotations; `refuse` sets the image aside with a reason, `report` takes it with a finding."""
+
+    fraction: float = 0.5  # of a FRACTIONAL segmentation's voxel: from here on it is inside
+    other_grid: Literal["resample", "refuse"] = "resample"
+    partly_outside: Literal["report", "refuse"] = "report"  # what lies wholly outside is always refused
+    other_instances: Literal["refuse", "report"] = "refuse"  # drawn on images that are not the series'
+    other_frame_of_reference: Literal["refuse", "report"] = "refuse"
+    overlap: Literal["refuse", "first", "last"] = "refuse"  # of labels in one voxel; first and last of mask_labels
+    empty: Literal["report", "refuse"] = "report"  # segments without a voxel
+    off_slice: Literal["refuse", "report"] = "refuse"  # contours on no slice; reported ones are left out
+    implausible: Literal["report", "refuse"] = "report"  # masks that look flipped or shifted
+    missing: Literal["leave_out", "empty", "refuse"] = "leave_out"  # images without annotation; empty: nothing is there
+    without_image: Literal["report", "refuse"] = "report"  # labels whose images are not there
+    unknown_class: Literal["refuse", "leave_out"] = "refuse"
+    duplicates: Literal["refuse", "first"] = "refuse"  # rows of one image and reader that contradict each other
+    readers: tuple[str, ...] = ()  # only theirs; empty: all
+    reference_standards: tuple[str, ...] = ()  # only labels that rest on these; empty: all
+    several: Literal["refuse", "majority", "staple", "first"] = "refuse"  # readers of one image
+    keep_readers: bool = False  # each reader's mask stands in the record, too
 
 
 @dataclass(frozen=True)
@@ -47,6 +91,9 @@ class Data:
     size_multiple: int = 8  # sizes at inference are padded up to a multiple of this
     normalise: Literal["zscore", "window", "none"] = "zscore"
     window: tuple[float, float] = (-1000.0, 1000.0)  # modality values mapped to [-1, 1] by "window"
+    box_labels: tuple[str, ...] = ()  # labels of boxes; a box's class is its label's place here
+    curate: Curate = Curate()
+    annotations: Annotations = Annotations()
 
 
 @dataclass(frozen=True)
@@ -208,7 +255,7 @@ def from_json(values: Mapping[str, Any]) -> Experiment:
         UserError: A field is unknown, missing or of another type; the message names it.
     """
     built: Experiment = _build(Experiment, values, "")
-    _check(built)
+    config_check.check(built)
     return built
 
 
@@ -220,64 +267,6 @@ def data_from_json(values: Mapping[str, Any]) -> Data:
     """
     built: Data = _build(Data, values, "data")
     return built
-
-
-_PAIRS = ("LR", "PA", "SI")
-_SPACINGS_MM = (0.01, 1000.0)  # what lies outside is a slip, as of metres for millimetres
-_LEAST = (
-    ("data", ("size_multiple",), 1),
-    ("optimizer", ("learning_rate", "weight_decay", "warmup_steps", "clip_norm"), 0),
-    ("augment", ("shift", "scale", "noise", "gain"), 0),
-    ("trainer", ("steps", "batch_size", "evaluate_every", "shuffle_records"), 1),
-)
-
-
-def _check(experiment: Experiment) -> None:
-    _check_data(experiment.data)
-    flip, rank = experiment.augment.flip, len(experiment.data.image_size)
-    if len(flip) not in (0, rank):
-        raise UserError(f"augment.flip must be empty or {rank} values for a {experiment.data.kind}, not {flip}")
-    for section, names, least in _LEAST:
-        for name in names:
-            value = getattr(getattr(experiment, section), name)
-            if value < least:
-                raise UserError(f"{section}.{name} must be at least {least}, not {value}")
-
-
-def _check_data(data: Data) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", data.dataset):
-        raise UserError(f"data.dataset must be a folder's name of letters, digits, '_', '-', '.', not {data.dataset!r}")
-    if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", data.version):
-        raise UserError(f"data.version must be three numbers, as 1.0.0, not {data.version!r}")
-    rank = 3 if data.kind == "volume" else 2
-    if len(data.image_size) != rank or min(data.image_size) < 1:
-        raise UserError(f"data.image_size must be {rank} sizes > 0 for a {data.kind}, not {data.image_size}")
-    if data.spacing_mm and (len(data.spacing_mm) != rank or min(data.spacing_mm) <= 0):
-        raise UserError(f"data.spacing_mm must be empty or {rank} values > 0 mm, not {data.spacing_mm}")
-    if len(data.splits) != 3 or min(data.splits) < 0 or abs(sum(data.splits) - 1) > 1e-6:
-        raise UserError(f"data.splits must be three shares (train, validation, test) that add to 1, not {data.splits}")
-    if data.window[0] >= data.window[1]:
-        raise UserError(f"data.window must be (low, high) with low < high, not {data.window}")
-    _check_grid(data, rank)
-
-
-def _check_grid(data: Data, rank: int) -> None:
-    for name in ("record_spacing_mm", "record_size"):
-        given: tuple[float, ...] = getattr(data, name)
-        if given and (len(given) != rank or min(given) < 0):
-            raise UserError(f"data.{name} must be empty or {rank} values >= 0 for a {data.kind}, not {given}")
-    low, high = _SPACINGS_MM
-    if not all(mm == 0 or low <= mm <= high for mm in data.record_spacing_mm):
-        raise UserError(
-            f"data.record_spacing_mm must be 0 (as acquired) or {low:g} to {high:g} mm, not {data.record_spacing_mm}"
-        )
-    letters = data.record_orientation
-    if letters and data.kind != "volume":
-        raise UserError(f"data.record_orientation must be empty for a {data.kind}: only a volume's axes can be turned")
-    if letters and (len(letters) != 3 or not all(set(p) & set(letters) for p in _PAIRS)):
-        raise UserError(
-            f"data.record_orientation must be empty or one of L R, one of P A and one of S I, as 'LPS', not {letters!r}"
-        )
 
 
 def _build(cls: type, values: Any, where: str) -> Any:

@@ -16,6 +16,7 @@ MAX_LINES = 400
 GROUND = {
     "radkit",
     "radkit.config",
+    "radkit.config_check",
     "radkit.folder",
     "radkit.errors",
     "radkit.outputs",
