@@ -2,14 +2,19 @@
 
     radkit convert --config hippocampus --input clean --output records
     radkit convert --config chest --input clean --labels clean/labels.csv --output records
+    radkit convert --config liver --input clean --annotations masks/masks.csv --curation quality --output records
 
 Writes `<output>/<dataset>/<version>/`: the shards, `features.json`, `dataset_info.json`, `patients.json` (which
 pseudonymous patients each split holds), `data.json` (the config's data section), `inputs.csv` (the files that were
-read, with SHA-256), `quarantine.csv` (files and series that were set aside, with reasons), `summary.json` and
-`provenance.json`. Stock `tfds.builder_from_directory` reads it. The same input and config give the same bytes on any
-runner and number of workers. A run that was killed goes on where it was when it is started again; a worker that is
-killed is replaced. Beam's own flags are passed on (--runner, --direct_num_workers, ...); workers on other machines must
-see --input and --output under the same names.
+read, with SHA-256), `quarantine.csv` (files and series that were set aside, with reasons), `findings.csv` (what labels
+and annotations have that a person should know, by name), `adjudication.csv` (images whose readers disagree, if there
+are such), `summary.json` and `provenance.json`. Stock `tfds.builder_from_directory` reads it.
+
+Segmentations, structure sets and reports (DICOM SEG, RTSTRUCT, SR) are found below --input by the series that they
+name; masks and boxes of other kinds by a table (--annotations; docs/labels.md has its columns). The same input and
+config give the same bytes on any runner and number of workers. A run that was killed goes on where it was when it is
+started again; a worker that is killed is replaced. Beam's own flags are passed on (--runner, --direct_num_workers,
+...); workers on other machines must see --input and --output under the same names.
 
 Exit status: 0 done; 1 done, some inputs were set aside and are listed; 2 refused (as where no series becomes a record)
 or interrupted, nothing written.
@@ -17,14 +22,14 @@ or interrupted, nothing written.
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from absl import flags
 
-from beam_jobs import convert_close, convert_shard, headers, runner
+from beam_jobs import convert_close, convert_shard, convert_tables, headers, runner
 from radkit import config, outputs, program
 from radkit.data import convert, schema, shards
 from radkit.dicom import scan
@@ -36,8 +41,21 @@ FLAGS = program.new_flags(
 flags.DEFINE_string(
     "labels", None, "CSV with an identifier column (a DICOM keyword) and the config's label column.", flag_values=FLAGS
 )
+flags.DEFINE_multi_string(
+    "annotations",
+    [],
+    "Annotations that are not in --input: a CSV of mask files or of boxes, or COCO JSON; may be given again.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("curation", None, "Folder that `radkit curate` wrote: only the series it keeps.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "key", None, "Key of `radkit anonymize`, where the tables hold the original identifiers.", flag_values=FLAGS
+)
 
 BYTES_WORTH_A_POOL = 2**28
+
+# Gives what becomes records, and (path, reason) of each file that cannot be read, when no plan is left of a killed run.
+Select = Callable[[convert_shard.Job], tuple[convert.Selected, list[tuple[str, str]]]]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,54 +66,78 @@ def main(argv: Sequence[str]) -> int:
 def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
     program.required(values, "config", "output")
     runner.refuse_unknown(beam_flags)
-    experiment = config.load(values["config"].value, values["set"].value)
-    data = experiment.data
+    data = config.load(values["config"].value, values["set"].value).data
     folder = program.input_folder(values).resolve()
-    labels = _labels(values["labels"].value, data)
-    target = Path(values["output"].value) / data.dataset / data.version
+    given = convert_tables.read(values, data)
+
+    def select(job: convert_shard.Job) -> tuple[convert.Selected, list[tuple[str, str]]]:
+        instances, unreadable = headers.read(folder, Path(job.root, convert_shard.HEADERS), beam_flags)
+        return convert.select(instances, data, given.labels, given.annotations, given.decisions), unreadable
+
+    return write_dataset("convert", folder, Path(values["output"].value), data, select, beam_flags, given.paths)
+
+
+def write_dataset(
+    verb: str,
+    folder: Path,
+    output: Path,
+    data: config.Data,
+    select: Select,
+    beam_flags: Sequence[str],
+    tables: Sequence[Path] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> int:
+    """Writes a data set below `output`, or finds it done, prints the summary line and returns the exit status.
+
+    Args:
+        verb: What the lines and the provenance say.
+        folder: Of the images.
+        output: Data folder.
+        data: The config's data section.
+        select: See `Select`.
+        beam_flags: Beam's own.
+        tables: Files beside the folder that the records depend on.
+        settings: What else they depend on, for the provenance.
+
+    Raises:
+        UserError: Nothing was selected, or the output is of another run.
+    """
+    target = output / data.dataset / data.version
     if target.resolve().is_relative_to(folder):
         raise UserError("--output lies in --input, and would be read the next time; name a folder beside it")
     paths = scan.find(folder)
-    record = outputs.provenance(
-        "convert",
-        {"data": config.to_json(experiment)["data"], "schema": schema.VERSION},
-        _digest(paths, folder, values["labels"].value),
-    )
+    said = {"data": config.data_to_json(data), "schema": schema.VERSION, **(settings or {})}
+    record = outputs.provenance(verb, said, _digest(paths, folder, tables))
     done = convert_close.already_done(target, record, folder)
     if not done:
-        _convert(folder, paths, target, data, labels, record, beam_flags)
+        _write(verb, folder, [*paths, *tables], target, data, select, record, beam_flags)
     summary = outputs.read_json(target / "summary.json")
     print(
-        f"convert: {'already done: ' if done else ''}"
+        f"{verb}: {'already done: ' if done else ''}"
         f"{_counts(summary['records'])} records of {summary['patients']} patients; "
-        f"{summary['left_out']} series left out by the config; {summary['quarantined']} inputs set aside -> {target}"
+        f"{summary['left_out']} series left out by the config; {summary['quarantined']} inputs set aside"
+        f"{_findings(summary['findings_by_name'])} -> {target}"
     )
     return program.QUARANTINED if summary["quarantined"] else program.DONE
 
 
-def _labels(path: str | None, data: config.Data) -> convert.Labels | None:
-    if not data.label:
-        if path is not None:
-            raise UserError("--labels was given, but the config has no data.label: the column to read")
-        return None
-    if path is None:
-        raise UserError(f"the config's data.label is {data.label!r}, so --labels must name the table with that column")
-    return convert.Labels(Path(path), data)
+def _findings(counts: dict[str, int]) -> str:
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return f"; findings: {told}" if told else ""
 
 
-def _digest(paths: Sequence[Path], folder: Path, labels: str | None) -> str:
+def _digest(paths: Sequence[Path], folder: Path, tables: Sequence[Path]) -> str:
     parts = [outputs.digest_of_names(paths, folder)]
-    if labels is not None:
-        parts.append(outputs.digest_of_files([Path(labels)], Path(labels).parent))
-    return "+".join(parts)
+    return "+".join([*parts, *(outputs.digest_of_files([table], table.parent) for table in tables)])
 
 
-def _convert(
+def _write(
+    verb: str,
     folder: Path,
     paths: Sequence[Path],
     target: Path,
     data: config.Data,
-    labels: convert.Labels | None,
+    select: Select,
     record: dict[str, Any],
     beam_flags: Sequence[str],
 ) -> None:
@@ -104,27 +146,29 @@ def _convert(
         plan = convert_shard.read_plan(job, paths)
         if plan is None:
             outputs.empty(aside)  # of what a run left whose plan no longer holds
-            plan = _plan(job, labels, beam_flags)
+            plan = _plan(job, select)
         left = convert_shard.missing(job, plan)
         if len(left) < len(plan.files):
             done = len(plan.files) - len(left)
-            print(f"convert: goes on after {done} shards that an earlier run finished", file=sys.stderr)
+            print(f"{verb}: goes on after {done} shards that an earlier run finished", file=sys.stderr)
         if left:
             num_items = sum(plan.files[number] for number in left)
             build = functools.partial(graph, numbers=left, job=job)
             slow = sum(plan.num_bytes[number] for number in left) >= BYTES_WORTH_A_POOL  # few files, many frames
-            runner.run(build, beam_flags, num_items=num_items, what="convert", pools=True, slow=slow, guarded=True)
+            runner.run(build, beam_flags, num_items=num_items, what=verb, pools=True, slow=slow, guarded=True)
         record["contents"] = convert_close.write(job, plan, record["settings"]["data"])
         convert_close.tidy(job)
 
 
-def _plan(job: convert_shard.Job, labels: convert.Labels | None, beam_flags: Sequence[str]) -> convert_shard.Plan:
-    instances, unreadable = headers.read(Path(job.folder), Path(job.root, convert_shard.HEADERS), beam_flags)
-    units, left_out = convert.select(instances, job.data, labels)
-    if not units:
-        reasons = "; ".join(f"{n} x {reason}" for reason, n in left_out.most_common(3)) or "no image series"
+def _plan(job: convert_shard.Job, select: Select) -> convert_shard.Plan:
+    selected, unreadable = select(job)
+    if not selected.units:
+        reasons = "; ".join(f"{n} x {reason}" for reason, n in selected.left_out.most_common(3)) or "no image series"
         raise UserError(f"--input {job.folder} holds nothing for data set {job.data.dataset!r}: {reasons}")
-    return convert_shard.write_plan(job, convert.plan(units, job.data), unreadable, dict(left_out))
+    findings = [("", finding.name, finding.text) for finding in selected.findings]
+    planned = convert.plan(selected.units, job.data)
+    told = {"left_out": dict(selected.left_out), "findings": findings, "disagreements": selected.disagreements}
+    return convert_shard.write_plan(job, planned, unreadable, told)
 
 
 def graph(pipeline: Any, ledger: str, *, numbers: Sequence[int], job: convert_shard.Job) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 
 from beam_jobs import convert_shard
 from radkit import config, outputs
-from radkit.data import convert, schema, shards
+from radkit.data import convert, readers, schema, shards
+from radkit.dicom.findings import KINDS
 from radkit.errors import UserError
 
 INPUTS = "inputs.csv"
 _MOST_REASONS = 3  # that a message names
 _COLUMNS = ("path", "bytes", "sha256", "unit")
+_FINDINGS = ("record_uid", "name", "severity", "text")
 
 
 def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str, Any]) -> str:
@@ -43,6 +45,7 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
     outputs.write_json(root / "data.json", data_json)
     outputs.write_csv(root / outputs.QUARANTINE, ("input", "reason"), [*plan.unreadable, *dead])
     outputs.write_csv(root / INPUTS, _COLUMNS, sorted(row for o in outcomes for row in o["inputs"]))
+    findings = _findings(root, plan, outcomes)
     reasons = [reason for _, reason in [*plan.unreadable, *dead]]
     summary = {
         "records": {split: sum(o["records"] for o in found) for split, found in by_split.items()},
@@ -51,10 +54,23 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
         "left_out_by_reason": plan.left_out,
         "quarantined": len(reasons),
         "quarantined_by_reason": dict(Counter(reasons)),
+        "findings_by_name": findings,
     }
     outputs.write_json(root / "summary.json", summary)
     _metadata(root, job.data, by_split)
     return convert.digest_of(root / INPUTS)[1]
+
+
+def _findings(root: Path, plan: convert_shard.Plan, outcomes: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Writes the tables of findings and of disagreements; returns how many findings there are of each name."""
+    found = sorted(tuple(row) for row in (*plan.findings, *(row for o in outcomes for row in o["findings"])))
+    rows = [(uid, name, KINDS[name].severity, text) for uid, name, text in found]
+    outputs.write_csv(root / "findings.csv", _FINDINGS, rows)
+    disagreements = readers.adjudication([*plan.disagreements, *(row for o in outcomes for row in o["disagreements"])])
+    if disagreements:
+        listed = [[row[column] for column in readers.COLUMNS] for row in disagreements]
+        outputs.write_csv(root / "adjudication.csv", readers.COLUMNS, listed)
+    return dict(sorted(Counter(name for _, name, _ in found).items()))
 
 
 def _refuse_none(outcomes: Sequence[dict[str, Any]], data: config.Data) -> None:

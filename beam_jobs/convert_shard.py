@@ -5,6 +5,7 @@ last: a run that was killed goes on with the shards that have none.
 """
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +45,32 @@ class Plan:
         num_bytes: About how large each shard's records are.
         unreadable: Path and reason of each file that is no DICOM.
         left_out: How many series the config leaves out, by reason.
+        findings: Of labels and annotations as a whole: uid (empty), name, text.
+        disagreements: Rows for `adjudication.csv` of images without a record.
     """
 
     files: list[int]
     num_bytes: list[int]
     unreadable: list[list[str]]
     left_out: dict[str, int]
+    findings: list[list[str]]
+    disagreements: list[dict[str, Any]]
 
 
-def write_plan(job: Job, planned: Sequence[convert.Shard], unreadable: Sequence[Any], left_out: dict[str, int]) -> Plan:
-    """Writes the plan below the output, one file a shard, and returns what `read_plan` would."""
+def write_plan(
+    job: Job,
+    planned: Sequence[convert.Shard],
+    unreadable: Sequence[Any],
+    told: dict[str, Any],
+) -> Plan:
+    """Writes the plan below the output, one file a shard, and returns what `read_plan` would.
+
+    Args:
+        job: Of this run.
+        planned: The shards.
+        unreadable: See `Plan`; and so for what follows there, which is `told`.
+        told: `left_out`, `findings`, `disagreements`.
+    """
     work = Path(job.root, WORK)
     for name in (_SHARDS, _PARTS):
         (work / name).mkdir(parents=True)
@@ -64,7 +81,7 @@ def write_plan(job: Job, planned: Sequence[convert.Shard], unreadable: Sequence[
         [sum(len(unit.paths) for unit in shard.units) for shard in planned],
         [sum(unit.num_bytes for unit in shard.units) for shard in planned],
         [list(row) for row in unreadable],
-        left_out,
+        **told,
     )
     outputs.write_json(work / _PLAN, vars(plan))
     return plan
@@ -82,7 +99,9 @@ def read_plan(job: Job, paths: Sequence[Path]) -> Plan | None:
         written_at = Path(job.root, WORK, _PLAN).stat().st_mtime
     except (OSError, ValueError):  # a UserError is one
         return None
-    return None if any(changed_at(path) >= written_at for path in paths) else Plan(**made)
+    if "findings" not in made or any(changed_at(path) >= written_at for path in paths):
+        return None
+    return Plan(**made)
 
 
 def changed_at(path: Path) -> float:
@@ -140,7 +159,7 @@ def write(number: int, job: Job, ledger: str, *, killers: Collection[str] = ()) 
         read += len(unit.paths)
 
     outcome = convert.write(shard, job.data, Path(job.root), killers=killers, begins=begins)
-    outcome["inputs"] = [(str(Path(row[0]).relative_to(job.folder)), *row[1:]) for row in outcome["inputs"]]
+    outcome["inputs"] = [(os.path.relpath(row[0], job.folder), *row[1:]) for row in outcome["inputs"]]
     outcome["name"] = shards.shard_name(job.data.dataset, shard.split, shard.index, shard.count)
     outputs.write_text(_part(job, number), json.dumps(outcome))
     runner.finished(ledger, f"{number}.end", read - noted)

@@ -16,13 +16,15 @@ VERBS = {
     "index": ("beam_jobs.index", "scan a folder of DICOM into a table of series"),
     "anonymize": ("beam_jobs.anonymize", "de-identify a folder of DICOM (PS3.15 Basic Profile, keyed)"),
     "reidentify": ("radkit.deid.reidentify", "tell who is behind a new identifier, and log who asked"),
+    "curate": ("beam_jobs.curate", "name what is wrong with series and masks, and choose among them"),
+    "import": ("beam_jobs.import_public", "turn NIfTI, PNG or COCO sets into records, or into DICOM"),
     "convert": ("beam_jobs.convert", "turn series into TFRecord shards, split by patient"),
     "statistics": ("beam_jobs.statistics", "count and measure what the records hold"),
     "train": ("trainers.train", "train the config's network on the records"),
     "evaluate": ("trainers.evaluate", "score a trained run on a split, with intervals and pictures"),
     "export": ("serving.export", "write a run as a SavedModel that answers on raw images"),
     "serve": ("serving.server", "answer over gRPC as TensorFlow Serving does"),
-    "predict": ("serving.predict", "send DICOM to a server; get JSON and DICOM SEG back"),
+    "predict": ("serving.predict", "send DICOM to a server; get JSON, DICOM SEG and SR back"),
     "demo": ("radkit.demo", "the whole chain on real images, with a page of results"),
 }
 

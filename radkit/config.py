@@ -259,6 +259,12 @@ def from_json(values: Mapping[str, Any]) -> Experiment:
     return built
 
 
+def data_to_json(data: Data) -> dict[str, Any]:
+    """Returns the data section as plain JSON values; `data_from_json` gives it back equal."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(data)))
+    return plain
+
+
 def data_from_json(values: Mapping[str, Any]) -> Data:
     """Returns the data section that the values describe, as a data set's `data.json` keeps it.
 

@@ -1,4 +1,4 @@
-"""From a volume to a model's inputs, and from its outputs to what a radiologist can use: JSON and DICOM SEG."""
+"""From a volume to a model's inputs, and from its outputs to what a radiologist can use: JSON, DICOM SEG and SR."""
 
 import math
 import shutil
@@ -11,12 +11,14 @@ import numpy as np
 from radkit import outputs
 from radkit.data import resample
 from radkit.dicom import annotations
+from radkit.dicom.annotations import Measurement
 from radkit.dicom.volumes import SeriesError, Volume
 from radkit.errors import UserError
 from serving.signatures import Signature
 
 ANSWER = "answer.json"
 SEGMENTATION = "segmentation.dcm"
+REPORT = "measurements.dcm"
 
 
 class AnswerError(UserError):
@@ -51,7 +53,9 @@ def inputs_of(volume: Volume, rank: int) -> dict[str, np.ndarray]:
 def write(
     answer: Mapping[str, np.ndarray], volume: Volume, model: Mapping[str, Any], folder: Path, grid: resample.Grid
 ) -> None:
-    """Writes `answer.json`, and `segmentation.dcm` where a mask holds anything, into a new folder.
+    """Writes `answer.json`, `measurements.dcm`, and `segmentation.dcm` where a mask holds anything, into a new folder.
+
+    Where no report can be made of the images' headers, `answer.json` says why, and is the answer all the same.
 
     Args:
         answer: The outputs for a batch of one.
@@ -82,10 +86,32 @@ def write(
     try:
         if mask is not None and mask.any():
             annotations.write_seg(mask, volume, names, folder / SEGMENTATION)
+        told |= _report(told, volume, folder)
         outputs.write_json(folder / ANSWER, told)
     except annotations.AnnotationError:
         shutil.rmtree(folder)  # no folder may look answered when it is not
         raise
+
+
+def _report(told: Mapping[str, Any], volume: Volume, folder: Path) -> dict[str, Any]:
+    """Writes what was measured as a structured report; returns its name, or why there is none."""
+    found = [
+        Measurement(name, value, unit, finding=label)
+        for name, unit, values in (
+            ("volume", "mL", told.get("volume_ml", {})),
+            ("probability", "1", told.get("probabilities", {})),
+        )
+        for label, value in values.items()
+        if value is not None
+    ]
+    if not found:
+        return {"report": None}
+    segmentation = folder / SEGMENTATION if told.get("segmentation") else None
+    try:
+        annotations.write_sr(found, volume, folder / REPORT, segmentation=segmentation)
+    except annotations.AnnotationError as error:
+        return {"report": None, "report_refused": str(error)}
+    return {"report": REPORT}
 
 
 def _probabilities(values: np.ndarray, names: list[str]) -> dict[str, float]:

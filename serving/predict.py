@@ -1,4 +1,4 @@
-"""radkit predict: sends DICOM to a server; JSON and DICOM SEG come back. Needs no TensorFlow.
+"""radkit predict: sends DICOM to a server; JSON, DICOM SEG and SR come back. Needs no TensorFlow.
 
     radkit predict --server 127.0.0.1:8500 --model hippocampus --input clean --output answers
 
@@ -7,8 +7,9 @@ of volumes gets each image series, a model of radiographs each image: grey, and 
 model was trained on (data.colour, data.tilt, data.record_orientation, ...) as its export tells it. Masks come back on
 the grid of the images as acquired; what the model did not see is 0.
 
-Out: OUTPUT/<SeriesInstanceUID>/answer.json (model and version, `probabilities` by class or `volume_ml` by class) and
-segmentation.dcm where a mask holds anything (with several radiographs in a series: one folder an image below it);
+Out: OUTPUT/<SeriesInstanceUID>/answer.json (model and version, `probabilities` by class or `volume_ml` by class),
+measurements.dcm (the same as a DICOM SR, TID 1500) and segmentation.dcm (DICOM SEG) where a mask holds anything (with
+several radiographs in a series: one folder an image below it);
 `skipped.csv` (series that are no images), `quarantine.csv` (files and series that were set aside, with reasons),
 `summary.json`, `provenance.json`. All answers are given by the same version of the model.
 

@@ -3,12 +3,14 @@
     radkit evaluate --run runs/hippocampus --input records/hippocampus --output evaluation
 
 Writes `summary.json`, `cases.csv`, `report.html` and `provenance.json` into --output. The test split is the default:
-look at it once.
+look at it once. Labels that rest on different reference standards (histology, a reader, ...) are not mixed unless
+--reference_standard names them.
 
 Exit status: 0 done; 2 refused, nothing written.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,13 @@ from radkit import config, outputs, program, runs, tasks
 from radkit.data import pipeline, shards
 from radkit.errors import UserError
 from radkit.tasks import task as task_module
-from trainers import scoring, strategy
+from trainers import scoring, standards, strategy
 
 FLAGS = program.new_flags(data_in="Data set's folder, as convert wrote it.", out="Folder to write the result into.")
 flags.DEFINE_string("run", None, "Run folder, as train wrote it.", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "reference_standard", [], "Only cases whose labels rest on it; may be given again.", flag_values=FLAGS
+)
 flags.DEFINE_enum("split", "test", list(shards.SPLITS), "Which records.", flag_values=FLAGS)
 
 
@@ -40,13 +45,19 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     pipeline.check(folder, experiment.data)
     manifest = runs.manifest(run)
     _refuse_known(manifest, folder, split)
-    settings = {"split": split, "weights": manifest["weights_sha256"]}
+    task = tasks.find(experiment.task.name)
+    there = standards.of_split(folder, split, experiment.data, task)
+    chosen = scoring.Cases(
+        folder, split, experiment.data, task, standards.choose(there, values["reference_standard"].value)
+    )
+    rest_on = sorted(chosen.standards or ())
+    settings = {"split": split, "weights": manifest["weights_sha256"], "reference_standards": rest_on}
     record = outputs.provenance("evaluate", settings, shards.digest(folder))
     if not outputs.already_done(output, record):
         with outputs.staged(output, record) as aside:
-            _evaluate(experiment, run, folder, split, aside)
+            _evaluate(experiment, run, chosen, aside)
     summary = outputs.read_json(output / "summary.json")
-    print(f"evaluate: {split}, {tasks.find(experiment.task.name).headline(summary)} -> {output / 'report.html'}")
+    print(f"evaluate: {split}, {task.headline(summary)} -> {output / 'report.html'}")
     return program.DONE
 
 
@@ -62,22 +73,31 @@ def _refuse_known(manifest: dict[str, Any], folder: Path, split: str) -> None:
         )
 
 
-def _evaluate(experiment: config.Experiment, run: Path, folder: Path, split: str, output: Path) -> None:
-    data, task = experiment.data, tasks.find(experiment.task.name)
+def _evaluate(experiment: config.Experiment, run: Path, chosen: scoring.Cases, output: Path) -> None:
+    data, task = experiment.data, chosen.task
     strategy.seed(experiment.trainer)
     # Figures are computed in float32 whatever the training's precision was: as the export answers.
     strategy.set_precision("float32")
     network = runs.new_network(experiment, task)
     runs.load_weights(network, run)
     answer_images = task_module.answering(network, task, data)
-    cases = scoring.cases(answer_images, task, folder, split, data, progress=True)
-    summary = task.summary(cases, data)
+    cases = scoring.cases(answer_images, chosen, progress=True)
+    summary = {
+        **task.summary(cases, data),
+        "reference_standards": dict(Counter(c["reference_standard"] for c in cases)),
+    }
     wanted = task.pick(cases, data)
-    pictures = scoring.shown(answer_images, wanted, folder, split, data)
-    page = task.page(f"{data.dataset}: {split} split", summary, cases, pictures, runs.history(run), data)
+    pictures = scoring.shown(answer_images, wanted, chosen)
+    title = f"{data.dataset}: {chosen.split} split{_resting_on(summary['reference_standards'])}"
+    page = task.page(title, summary, cases, pictures, runs.history(run), data)
     outputs.write_json(output / "summary.json", task_module.as_json(summary))
     outputs.write_csv(output / "cases.csv", list(cases[0]), [_row(case) for case in cases])
     outputs.write_text(output / "report.html", page)
+
+
+def _resting_on(counts: dict[str, int]) -> str:
+    told = [name.replace("_", " ") for name in sorted(counts) if name != standards.NOT_TOLD]
+    return f", reference standard: {' and '.join(told)}" if told else ""
 
 
 def _row(case: dict[str, Any]) -> list[Any]:

@@ -1,6 +1,7 @@
 """A network's answers to a split's records, scored one by one: memory holds one record at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,43 @@ from tqdm import tqdm
 from radkit import config
 from radkit.data import convert, pipeline, shards
 from radkit.tasks.task import Answer, Record, Shown, Task
+from trainers import standards
 
 
-def answered(
-    answer_images: Answer, folder: Path, split: str, data: config.Data
-) -> Iterator[tuple[Record, dict[str, Any]]]:
-    """Yields each record of a split, as numpy, with its answer."""
-    with pipeline.damage_named(folder, split):
-        for record in pipeline.records(folder, split, convert.fields_of(data)):
-            found = answer_images(record["values"][None], record["spacing_mm"][None])
-            yield _numpy(record), {name: value[0].numpy() for name, value in found.items()}
+@dataclass(frozen=True)
+class Cases:
+    """Which records are scored.
+
+    Attributes:
+        folder: The data set's.
+        split: Which one.
+        data: The config's data section.
+        task: Whose labels count.
+        standards: Reference standards whose records are scored; None: all.
+    """
+
+    folder: Path
+    split: str
+    data: config.Data
+    task: Task
+    standards: frozenset[str] | None = None
+
+    def records(self) -> Iterator[dict[str, tf.Tensor]]:
+        """Yields the parsed records, in order."""
+        with pipeline.damage_named(self.folder, self.split):
+            for record in pipeline.records(self.folder, self.split, convert.fields_of(self.data)):
+                if self.standards is None or standards.of_record(self._told(record), self.task) in self.standards:
+                    yield record
+
+    def _told(self, record: Mapping[str, tf.Tensor]) -> dict[str, object]:
+        name = standards.field(self.task)
+        return {name: record[name].numpy().decode()}
+
+
+def _answered(answer_images: Answer, chosen: Cases) -> Iterator[tuple[Record, dict[str, Any]]]:
+    for record in chosen.records():
+        found = answer_images(record["values"][None], record["spacing_mm"][None])
+        yield _numpy(record), {name: value[0].numpy() for name, value in found.items()}
 
 
 def _numpy(record: dict[str, tf.Tensor]) -> dict[str, Any]:
@@ -28,29 +56,28 @@ def _numpy(record: dict[str, tf.Tensor]) -> dict[str, Any]:
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
-def cases(
-    answer_images: Answer, task: Task, folder: Path, split: str, data: config.Data, *, progress: bool
-) -> list[dict[str, Any]]:
+def cases(answer_images: Answer, chosen: Cases, *, progress: bool) -> list[dict[str, Any]]:
     """Returns the figures of each case, in record order, with its pseudonymous patient, series and record."""
-    pairs: Iterable[tuple[Record, dict[str, Any]]] = answered(answer_images, folder, split, data)
-    bar = tqdm(pairs, desc=split, total=shards.num_records(folder, split), unit="case", disable=not progress)
+    pairs: Iterable[tuple[Record, dict[str, Any]]] = _answered(answer_images, chosen)
+    total = shards.num_records(chosen.folder, chosen.split) if chosen.standards is None else None
+    bar = tqdm(pairs, desc=chosen.split, total=total, unit="case", disable=not progress)
     return [
         {
-            "name": f"{split} {number}",
+            "name": f"{chosen.split} {number}",
             "patient_id": record["patient_id"],
             "series_uid": record["series_uid"],
             "record_uid": record["record_uid"],
-            **task.case(record, answer_of, data),
+            "reference_standard": standards.of_record(dict(record), chosen.task),
+            **chosen.task.case(record, answer_of, chosen.data),
         }
         for number, (record, answer_of) in enumerate(bar, 1)
     ]
 
 
-def shown(answer_images: Answer, wanted: list[int], folder: Path, split: str, data: config.Data) -> list[Shown]:
+def shown(answer_images: Answer, wanted: list[int], chosen: Cases) -> list[Shown]:
     """Returns the records and answers of some cases, in the order wanted: the pictures of a page."""
     found: dict[int, Shown] = {}
-    dataset = pipeline.records(folder, split, convert.fields_of(data))
-    for index, record in enumerate(dataset):
+    for index, record in enumerate(chosen.records()):
         if index in wanted:
             answer_of = answer_images(record["values"][None], record["spacing_mm"][None])
             numpy_answer = {name: np.asarray(value[0]) for name, value in answer_of.items()}

@@ -99,7 +99,7 @@ def _train(experiment: config.Experiment, folder: Path, run: Path, said: dict[st
     answer_images = task_module.answering(network, task, data)
 
     def score() -> dict[str, Any]:
-        found = scoring.cases(answer_images, task, folder, "validation", data, progress=False)
+        found = scoring.cases(answer_images, scoring.Cases(folder, "validation", data, task), progress=False)
         return task.summary(found, data)
 
     label = f"train {data.dataset}"

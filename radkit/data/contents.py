@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from radkit import config
-from radkit.data import records, resample
-from radkit.dicom import annotations
+from radkit.data import annotate, readers, records, resample, sources
+from radkit.dicom import foreign, invented
+from radkit.dicom.findings import Finding
 from radkit.dicom.volumes import SeriesError, Volume, read_volumes
 
 # ITU-R BT.601's weights of red, green and blue, in thousandths: whole numbers give the same bytes everywhere.
@@ -29,9 +30,26 @@ class Unit:
     uid: str  # SeriesInstanceUID, or SOPInstanceUID of a radiograph
     patient_id: str
     paths: tuple[Path, ...]
-    masks: tuple[Path, ...] = ()
+    annotations: tuple[sources.Source, ...] = ()
     label: int = -1
+    label_about: tuple[str, str, str] = ("", "", "")  # its reader, date and reference standard
     num_bytes: int = 0  # of its record's pixels, estimated from the headers
+    facts: tuple[tuple[str, str], ...] = ()  # keywords of `META` and values, of an image that is no DICOM
+
+
+@dataclass(frozen=True)
+class Made:
+    """A record's values, and what is told of it elsewhere.
+
+    Attributes:
+        values: By field name.
+        findings: Of its annotations.
+        disagreements: Of its readers, rows for `adjudication.csv`.
+    """
+
+    values: dict[str, Any]
+    findings: tuple[Finding, ...] = ()
+    disagreements: tuple[dict[str, Any], ...] = ()
 
 
 def volumes_of(unit: Unit, data: config.Data) -> list[tuple[str, Volume]]:
@@ -41,6 +59,8 @@ def volumes_of(unit: Unit, data: config.Data) -> list[tuple[str, Volume]]:
         SeriesError: The files make no such volume.
         UserError: The record would be larger than TensorFlow reads.
     """
+    if unit.facts:
+        return [(unit.uid, _in_steps(foreign.read(unit.paths[0], dict(unit.facts)), data.image_dtype))]
     if data.volumes == "one" and not (data.record_size or data.record_spacing_mm):
         records.check_size(unit.num_bytes)  # before gigabytes are read for nothing
     # Display values, which are the same before de-identification and after it, in training and in serving.
@@ -49,6 +69,17 @@ def volumes_of(unit: Unit, data: config.Data) -> list[tuple[str, Volume]]:
     if len(chosen) == 1:
         return [(unit.uid, chosen[0])]
     return [(f"{unit.uid}/{number}", volume) for number, volume in enumerate(chosen, start=1)]
+
+
+def _in_steps(volume: Volume, image_dtype: str) -> Volume:
+    """Returns a volume that came as real numbers in the steps in which its DICOM would hold them."""
+    if image_dtype != "int16" or volume.stored.dtype != np.float32 or volume.stored.ndim != 3:
+        return volume
+    held = invented.stored(volume)
+    if (held.slope == volume.slope).all():
+        return held
+    said = f"real numbers, rounded to steps of {held.slope[0]:.6g}; data.image_dtype='float32' keeps them"
+    return replace(held, findings=(*held.findings, said))
 
 
 def _chosen(volumes: Sequence[Volume], which: str) -> list[Volume]:
@@ -74,8 +105,8 @@ def _apart(volumes: Sequence[Volume]) -> str:
     return " and ".join(said)
 
 
-def record_of(unit: Unit, uid: str, volume: Volume, data: config.Data) -> dict[str, Any]:
-    """Returns the values of a record.
+def record_of(unit: Unit, uid: str, volume: Volume, data: config.Data) -> Made:
+    """Returns a record's values, and what is told of it.
 
     Args:
         unit: What the volume was read from.
@@ -85,7 +116,7 @@ def record_of(unit: Unit, uid: str, volume: Volume, data: config.Data) -> dict[s
 
     Raises:
         SeriesError: Its values do not fit the record, or its spacing is unknown and needed.
-        AnnotationError: The mask does not fit the image.
+        AnnotationError: Its annotations do not fit the image, or one another.
         UserError: The record would be larger than TensorFlow reads.
     """
     if data.kind == "radiograph" and len(volume.stored) != 1:
@@ -93,13 +124,19 @@ def record_of(unit: Unit, uid: str, volume: Volume, data: config.Data) -> dict[s
     if data.kind == "volume" and data.spacing_mm and not np.isfinite(volume.spacing_mm).all():
         raise SeriesError("the images do not tell their spacing, and data.spacing_mm asks for resampling")
     acquired, grid, made = recorded(volume, data)
-    mask = resample.mask_onto(_mask(unit, acquired, data), grid) if data.mask_labels else None
     values = {**_image(made, data.kind), **_facts(made), "record_uid": uid}
-    if mask is not None:
-        values["mask"] = _as_kind(mask, data.kind)
     if data.label:
         values["label"] = unit.label
-    return values
+        values |= annotate.about("label", *unit.label_about)
+    if not (data.mask_labels or data.box_labels):
+        return Made(values)
+    drawn = annotate.drawn(unit.annotations, acquired, data)
+    held, said = annotate.fields(drawn, grid, data)
+    findings = (*drawn.findings, *said)
+    values |= held
+    values["findings"] = "; ".join(filter(None, [values["findings"], *(found.text for found in findings)]))
+    disagreements = readers.disagreements(uid, drawn, math.prod(volume.spacing_mm) / 1000)
+    return Made(values, findings, tuple(disagreements))
 
 
 def recorded(volume: Volume, data: config.Data) -> tuple[Volume, resample.Grid, Volume]:
@@ -164,12 +201,6 @@ def _stepped(volume: Volume) -> Volume:
     return replace(volume, stored=fitted[0], slope=scales[:, 0].copy(), intercept=scales[:, 1].copy())
 
 
-def _mask(unit: Unit, volume: Volume, data: config.Data) -> np.ndarray:
-    if len(unit.masks) != 1:
-        raise annotations.AnnotationError(f"{len(unit.masks)} segmentations of the series; one was expected")
-    return annotations.read_seg(unit.masks[0], volume, data.mask_labels)
-
-
 def _fitting(volume: Volume, image_dtype: str) -> Volume:
     """Returns a volume whose stored values are of the record's type, the modality values unchanged."""
     if image_dtype == "float32":
@@ -213,19 +244,13 @@ def _does_not_fit(volume: Volume) -> str:
     )
 
 
-def _as_kind(array: np.ndarray, kind: str) -> np.ndarray:
-    if kind == "radiograph":
-        array = array[0]
-    return np.ascontiguousarray(array[..., None])
-
-
 def _image(volume: Volume, kind: str) -> dict[str, Any]:
     steps = volume.affine[:3, :3]
     # Of a tilted stack spacing is along the normal: direction times spacing is the step from slice to slice.
     spacing = np.array(volume.spacing_mm[::-1])
     lengths = np.where(np.isfinite(spacing) & (spacing > 0), spacing, np.linalg.norm(steps, axis=0))
     return {
-        "image": _as_kind(volume.stored, kind),
+        "image": annotate.as_kind(volume.stored, kind),
         "rescale_slope": volume.slope,
         "rescale_intercept": volume.intercept,
         "spacing_mm": np.asarray(volume.spacing_mm[1:] if kind == "radiograph" else volume.spacing_mm, np.float32),

@@ -4,23 +4,26 @@ Pure functions; `beam_jobs/convert.py` spreads them over workers. The plan is ma
 same input gives the same shards on any runner.
 """
 
-import csv
 import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from radkit import config
-from radkit.data import contents, records, schema, shards, splits
+from radkit.data import contents, records, schema, shards, sources, splits
 from radkit.data.contents import Unit
-from radkit.dicom import scan
+from radkit.data.labels import Labels
+from radkit.dicom import curate, scan
+from radkit.dicom.findings import KINDS, Finding
 from radkit.errors import UserError, disk_error
 
 KILLED = "reading it killed a worker three times, the last time alone: for want of memory, or a fault in a decoder"
-_LABEL_KEYS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
+NOT_ANNOTATED = "no annotation that the config asks for"
+TIED = "readers who name different classes, with as many votes each"
+NOT_LABELLED = "no label in the labels table"
 
 
 @dataclass(frozen=True)
@@ -40,41 +43,127 @@ def fields_of(data: config.Data) -> tuple[schema.Field, ...]:
         image_dtype=data.image_dtype,
         mask_labels=data.mask_labels,
         class_names=data.class_names if data.label else (),
+        box_labels=data.box_labels,
+        keep_readers=data.annotations.keep_readers,
     )
 
 
-def select(
-    instances: Iterable[scan.Instance], data: config.Data, labels: "Labels | None"
-) -> tuple[list[Unit], Counter[str]]:
-    """Returns the units that the config asks for, and how many series were left out, by reason.
+@dataclass
+class Selected:
+    """What of the input becomes records, and what does not.
 
-    A series that is no image is left out, too, but for a segmentation that is a unit's mask.
+    Attributes:
+        units: In the order found.
+        left_out: How many series, by reason.
+        findings: Of labels and annotations as a whole.
+        disagreements: Of images whose readers name different classes: rows for `adjudication.csv`.
+    """
+
+    units: list[Unit]
+    left_out: Counter[str]
+    findings: list[Finding]
+    disagreements: list[dict[str, Any]] = field(default_factory=list)
+
+
+def select(
+    instances: Iterable[scan.Instance],
+    data: config.Data,
+    labels: Labels | None = None,
+    tables: Sequence[sources.Table] = (),
+    decisions: Mapping[str, bool] | None = None,
+) -> Selected:
+    """Returns the units that the config asks for.
+
+    A series that is no image is left out, too, but for an annotation of a unit.
+
+    Args:
+        instances: Of the whole input.
+        data: The config's data section.
+        labels: The labels table, if the config has a label.
+        tables: Annotations that are not among the instances.
+        decisions: Of the curation, whether to take it, by SeriesInstanceUID; None: there was none.
+
+    Raises:
+        UserError: Images without annotations or labels, or the reverse, where the config refuses them.
     """
     every = list(instances)
     # Copies of an image go along: the reader counts them once, and refuses two images of one identifier.
     found = scan.group(every)
-    masks = _masks_by_series(scan.group(_once(every)), data)
-    units: list[Unit] = []
-    left_out: Counter[str] = Counter()
+    drawn, findings = sources.in_series(scan.group(_once(every)), data)
+    selected = Selected([], Counter(), findings)
     for series in found:
         if not series.is_image:
-            continue  # counted below, when it is known which are masks
-        if data.modalities and series.modality not in data.modalities:
-            left_out[f"Modality {series.modality or 'absent'} is not in data.modalities"] += 1
+            continue  # counted below, when it is known which are annotations
+        reason = _reason_against(series, data, decisions)
+        if reason:
+            selected.left_out[reason] += 1
             continue
-        if data.mask_labels and series.uid not in masks:
-            left_out["no segmentation with data.mask_labels"] += 1
-            continue
-        for unit, instance in _units(series, data, masks):
-            label = labels.of(instance) if labels is not None else -1
-            if label is None:
-                left_out["no row in the labels table"] += 1
-            else:
-                units.append(Unit(**{**unit, "label": label}))
-    used = {path for unit in units for path in unit.masks}
+        for unit, group in _units(series, data):
+            _take(unit, group, drawn.get(series.uid, []), data, labels, tables, selected)
+    used = {source.path for unit in selected.units for source in unit.annotations}
     others = (series for series in found if not series.is_image and used.isdisjoint(series.paths))
-    left_out.update(f"no image series (Modality {series.modality or 'absent'})" for series in others)
-    return units, left_out
+    selected.left_out.update(f"no image series (Modality {series.modality or 'absent'})" for series in others)
+    for table in tables:
+        selected.findings += [*table.findings, *table.unused()]
+    if labels is not None:
+        labels.unused(every)
+        selected.findings += labels.findings
+    _refuse(selected, data)
+    return selected
+
+
+def _reason_against(series: scan.Series, data: config.Data, decisions: Mapping[str, bool] | None) -> str:
+    if data.modalities and series.modality not in data.modalities:
+        return f"Modality {series.modality or 'absent'} is not in data.modalities"
+    if decisions is not None and not decisions.get(series.uid, False):
+        return "left out by the curation" if series.uid in decisions else "not among the series of the curation"
+    if decisions is None:  # a curation has applied the rules, and a person may have overruled them
+        found = curate.rules(series.instances, data.curate)
+        broken = [finding.name for finding in found if finding.severity == "rule"]
+        return f"by data.curate: {KINDS[broken[0]].title}" if broken else ""
+    return ""
+
+
+def _take(
+    unit: dict[str, Any],
+    group: Sequence[scan.Instance],
+    drawn: Sequence[sources.Source],
+    data: config.Data,
+    labels: Labels | None,
+    tables: Sequence[sources.Table],
+    selected: Selected,
+) -> None:
+    """Adds a unit with its annotations and label, or why it is left out."""
+    annotations = (*drawn, *(source for table in tables for source in table.of(group)))
+    if (data.mask_labels or data.box_labels) and not annotations and data.annotations.missing != "empty":
+        selected.left_out[NOT_ANNOTATED] += 1
+        return
+    label = labels.of_any(group) if labels is not None else None
+    if labels is not None and label is None:
+        tied = labels.disagreement(unit["uid"], group)
+        selected.disagreements += [tied] if tied else []
+        selected.left_out[TIED if tied else NOT_LABELLED] += 1
+        return
+    about = (
+        {}
+        if label is None
+        else {"label": label.value, "label_about": (label.reader, label.date, label.reference_standard)}
+    )
+    selected.units.append(Unit(**{**unit, **about, "annotations": annotations}))
+
+
+def _refuse(selected: Selected, data: config.Data) -> None:
+    """Refuses or says what has no other half."""
+    wishes = data.annotations
+    for reason in (NOT_ANNOTATED, NOT_LABELLED):
+        count = selected.left_out[reason]
+        if count and wishes.missing == "refuse":
+            raise UserError(f"{count} images have {reason}; data.annotations.missing='leave_out' goes on without them")
+        if count:
+            selected.findings.append(Finding("images_without_labels", f"{count} images have {reason}"))
+    alone = [f.text for f in selected.findings if f.name == "labels_without_images"]
+    if alone and wishes.without_image == "refuse":
+        raise UserError(f"{'; '.join(alone)}; data.annotations.without_image='report' goes on without them")
 
 
 def _once(instances: Iterable[scan.Instance]) -> list[scan.Instance]:
@@ -83,19 +172,7 @@ def _once(instances: Iterable[scan.Instance]) -> list[scan.Instance]:
     return list({instance["SOPInstanceUID"]: instance for instance in by_path}.values())
 
 
-def _masks_by_series(found: Sequence[scan.Series], data: config.Data) -> dict[str, list[Path]]:
-    masks: dict[str, list[Path]] = defaultdict(list)
-    for series in found:
-        for instance in series.instances:
-            if set(instance.segment_labels) & set(data.mask_labels):
-                for uid in instance.referenced_series:
-                    masks[uid].append(instance.path)
-    return masks
-
-
-def _units(
-    series: scan.Series, data: config.Data, masks: Mapping[str, list[Path]]
-) -> list[tuple[dict[str, Any], scan.Instance]]:
+def _units(series: scan.Series, data: config.Data) -> list[tuple[dict[str, Any], list[scan.Instance]]]:
     by_image: dict[str, list[scan.Instance]] = defaultdict(list)
     for instance in series.instances:
         by_image[instance["SOPInstanceUID"] if data.kind == "radiograph" else ""].append(instance)
@@ -105,10 +182,9 @@ def _units(
                 "uid": series.uid if data.kind == "volume" else group[0]["SOPInstanceUID"],
                 "patient_id": group[0]["PatientID"],
                 "paths": tuple(i.path for i in group),
-                "masks": tuple(sorted(masks.get(series.uid, ()))) if data.mask_labels else (),
                 "num_bytes": _num_bytes(_once(group), data),
             },
-            group[0],
+            group,
         )
         for group in by_image.values()
     ]
@@ -162,20 +238,30 @@ def plan(units: Sequence[Unit], data: config.Data) -> list[Shard]:
 
 def to_json(shard: Shard, root: Path) -> dict[str, Any]:
     """Returns a shard of the plan as plain JSON values, paths below the input folder; `from_json` gives it back."""
-    values = asdict(shard)
-    for unit in values["units"]:
-        for name in ("paths", "masks"):
-            unit[name] = [path.relative_to(root).as_posix() for path in unit[name]]
-    return values
+    return {**vars(shard), "units": [_unit_to_json(unit, root) for unit in shard.units]}
+
+
+def _unit_to_json(unit: Unit, root: Path) -> dict[str, Any]:
+    return {
+        **vars(unit),
+        "paths": [path.relative_to(root).as_posix() for path in unit.paths],
+        "annotations": [sources.to_json(source, root) for source in unit.annotations],
+    }
 
 
 def from_json(values: Mapping[str, Any], root: Path) -> Shard:
     """Returns a shard of the plan from what `to_json` gave."""
-    units = [
-        Unit(**{**unit, **{name: tuple(root / path for path in unit[name]) for name in ("paths", "masks")}})
-        for unit in values["units"]
-    ]
-    return Shard(**{**values, "units": tuple(units)})
+    return Shard(**{**values, "units": tuple(_unit_from_json(unit, root) for unit in values["units"])})
+
+
+def _unit_from_json(values: Mapping[str, Any], root: Path) -> Unit:
+    made = {
+        "paths": tuple(root / path for path in values["paths"]),
+        "annotations": tuple(sources.from_json(source, root) for source in values["annotations"]),
+        "label_about": tuple(values["label_about"]),
+        "facts": tuple((keyword, value) for keyword, value in values["facts"]),
+    }
+    return Unit(**{**values, **made})
 
 
 def write(
@@ -198,14 +284,15 @@ def write(
         begins: Called before each unit.
 
     Returns:
-        Counts; `dead`: what was left out and why; `inputs`: path, bytes, SHA-256 and uid of each file of a unit.
+        Counts; `dead`: what was left out and why; `inputs`: path, bytes, SHA-256 and uid of each file of a unit;
+        `findings`: uid, name and text of each finding of annotations; `disagreements`: rows for `adjudication.csv`.
     """
-    outcome = _Outcome([], [], set())
+    outcome = _Outcome()
 
     def encoded() -> Iterator[list[records.Part]]:
         for unit in shard.units:
             begins(unit)
-            outcome.inputs += [_input(path, unit) for path in (*unit.paths, *unit.masks)]
+            outcome.inputs += [_input(path, unit) for path in _files(unit)]
             if unit.uid in killers:
                 outcome.dead.append({"uid": unit.uid, "reason": KILLED})
             else:
@@ -221,16 +308,24 @@ def write(
         "dead": outcome.dead,
         "inputs": outcome.inputs,
         "patients": sorted(outcome.patients),
+        "findings": outcome.findings,
+        "disagreements": outcome.disagreements,
     }
+
+
+def _files(unit: Unit) -> tuple[Path, ...]:
+    return (*unit.paths, *(source.path for source in unit.annotations if source.path is not None))
 
 
 @dataclass
 class _Outcome:
     """What comes of a shard's units while it is written."""
 
-    dead: list[dict[str, str]]
-    inputs: list[tuple[str, int, str, str]]
-    patients: set[str]
+    dead: list[dict[str, str]] = field(default_factory=list)
+    inputs: list[tuple[str, int, str, str]] = field(default_factory=list)
+    patients: set[str] = field(default_factory=set)
+    findings: list[tuple[str, str, str]] = field(default_factory=list)
+    disagreements: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _records(unit: Unit, data: config.Data, outcome: _Outcome) -> Iterator[list[records.Part]]:
@@ -244,12 +339,16 @@ def _records(unit: Unit, data: config.Data, outcome: _Outcome) -> Iterator[list[
     while volumes:
         uid, volume = volumes.pop(0)
         try:
-            parts = records.parts(contents.record_of(unit, uid, volume, data), record_fields)
+            made = contents.record_of(unit, uid, volume, data)
+            parts = records.parts(made.values, record_fields)
         except Exception as error:  # noqa: BLE001 - as above
             outcome.dead.append({"uid": uid, "reason": _reason(error)})
+            outcome.findings += [(uid, name, str(error)) for name in [getattr(error, "finding", "")] if name]
             continue
         outcome.patients.add(unit.patient_id)
-        del volume
+        outcome.findings += [(uid, found.name, found.text) for found in made.findings]
+        outcome.disagreements += made.disagreements
+        del volume, made
         yield parts
         del parts  # before the next is read
 
@@ -282,50 +381,3 @@ def digest_of(path: Path) -> tuple[int, str]:
     except OSError:
         return 0, ""
     return size, digest.hexdigest()
-
-
-class Labels:
-    """A labels table: a CSV with one identifier column (a DICOM keyword) and the config's label column."""
-
-    def __init__(self, path: Path, data: config.Data) -> None:
-        if not path.is_file():
-            raise UserError(f"--labels {path} does not exist; name a CSV file")
-        self._of: dict[str, int] = {}
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                self._read(csv.DictReader(file), path.name, data)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"--labels {path.name} is no CSV file in UTF-8; save it as one") from error
-
-    def _read(self, reader: "csv.DictReader[str]", name: str, data: config.Data) -> None:
-        columns = reader.fieldnames or []
-        self.key = next((k for k in _LABEL_KEYS if k in columns), "")
-        if not self.key or data.label not in columns:
-            raise UserError(
-                f"--labels {name} has the columns {', '.join(columns) or 'none'}; one of "
-                f"{', '.join(_LABEL_KEYS)} and {data.label!r} were expected"
-            )
-        twice = [column for column in (self.key, data.label) if columns.count(column) > 1]
-        if twice:
-            raise UserError(f"--labels {name} has the column {twice[0]} more than once; leave one")
-        for row in reader:
-            if None in row:  # a comma too many: which value belongs to which column is a guess
-                raise UserError(f"--labels {name}, line {reader.line_num}: more values than the {len(columns)} columns")
-            self._add(row, reader.line_num, name, data)
-
-    def _add(self, row: Mapping[str, str | None], line: int, name: str, data: config.Data) -> None:
-        value = (row[data.label] or "").strip()
-        if not value:
-            return
-        known = {**{str(i): i for i in range(len(data.class_names))}, **{c: i for i, c in enumerate(data.class_names)}}
-        if value not in known:
-            raise UserError(f"--labels {name}, line {line}: class {value!r} is none of {', '.join(data.class_names)}")
-        uid = (row[self.key] or "").strip()
-        if not uid:
-            raise UserError(f"--labels {name}, line {line}: {self.key} is empty; each class needs one")
-        if self._of.setdefault(uid, known[value]) != known[value]:
-            raise UserError(f"--labels {name}, line {line}: the same {self.key} had another class before")
-
-    def of(self, instance: scan.Instance) -> int | None:
-        """Returns the class of an instance, or None when the table has no row for it."""
-        return self._of.get(instance[self.key])

@@ -5,7 +5,6 @@ stateless seeds.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from radkit.errors import UserError
 CACHE_BYTES = 4 * 2**30
 _OF_RECORDS = (
     "dataset", "kind", "mask_labels", "label", "class_names", "image_dtype", "colour", "tilt", "record_orientation",
-    "record_spacing_mm", "record_size",
+    "record_spacing_mm", "record_size", "box_labels",
 )  # fmt: skip
 
 
@@ -34,8 +33,9 @@ def check(folder: Path, data: config.Data) -> None:
     """
     if not (folder / "data.json").is_file():
         raise UserError(f"{folder} has no data.json; convert the data set with radkit")
+    _check_schema(folder)
     written = outputs.read_json(folder / "data.json")
-    wanted, unsaid = (json.loads(json.dumps(vars(section))) for section in (data, config.Data("")))
+    wanted, unsaid = (config.data_to_json(section) for section in (data, config.Data("")))
     for name in _OF_RECORDS:
         found = written.get(name, unsaid[name])
         if found != wanted[name]:
@@ -43,6 +43,15 @@ def check(folder: Path, data: config.Data) -> None:
                 f"the records in {folder} were converted with data.{name}={found!r}, the config says "
                 f"{wanted[name]!r}; convert again or use the config they were converted with"
             )
+
+
+def _check_schema(folder: Path) -> None:
+    found = (outputs.read_provenance(folder) or {}).get("settings", {}).get("schema")
+    if found != schema.VERSION:
+        raise UserError(
+            f"the records in {folder} are of schema {found or 'unknown'}, this radkit reads schema {schema.VERSION}; "
+            "convert again"
+        )
 
 
 def parse(record: tf.Tensor, record_fields: tuple[schema.Field, ...]) -> dict[str, tf.Tensor]:
@@ -54,11 +63,15 @@ def parse(record: tf.Tensor, record_fields: tuple[schema.Field, ...]) -> dict[st
     return {field.name: _tensor(field, features) for field in record_fields}
 
 
+_LISTS = {"numbers": tf.float32, "classes": tf.int64, "texts": tf.string}
+
+
 def _spec(field: schema.Field) -> dict[str, Any]:
     if field.kind == "numbers" and not field.shape:
         return {field.name: tf.io.FixedLenFeature([], tf.float32)}
-    if field.kind == "numbers":
-        return {field.name: tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True)}
+    if field.kind in _LISTS:
+        inner = field.shape[1:] if field.shape[0] is None else []
+        return {field.name: tf.io.FixedLenSequenceFeature(inner, _LISTS[field.kind], allow_missing=True)}
     if field.kind == "class":
         return {field.name: tf.io.FixedLenFeature([], tf.int64)}
     if field.kind == "text" or not field.has_free_size:

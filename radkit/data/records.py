@@ -4,7 +4,7 @@ The wire format is small (protobuf messages Example > Features > map<string, Fea
 are not copied. Source: tensorflow/core/example/{example,feature}.proto; protobuf's encoding guide.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,10 +65,10 @@ def check_size(num_bytes: int) -> None:
 def _encode_field(field: Field, value: Any) -> dict[str, list[Part]]:
     if field.kind == "text":
         return {field.name: _message(_BYTES, _message(_FIRST, [str(value).encode()]))}
-    if field.kind == "class":
-        if not 0 <= int(value) < len(field.class_names):
-            raise UserError(f"field {field.name!r} is {value}; 0 to {len(field.class_names) - 1} were expected")
-        return {field.name: _ints([int(value)])}
+    if field.kind == "texts":
+        return {field.name: _message(_BYTES, [p for one in value for p in _message(_FIRST, [str(one).encode()])])}
+    if field.kind in ("class", "classes"):
+        return {field.name: _ints(_classes(field, [value] if field.kind == "class" else value))}
     given = np.asarray(value)
     if field.kind == "array" and given.size and not np.can_cast(given.dtype, field.dtype):
         raise UserError(f"field {field.name!r} is {given.dtype}; {field.dtype} was expected, so that nothing is lost")
@@ -82,6 +82,14 @@ def _encode_field(field: Field, value: Any) -> dict[str, list[Part]]:
     if not field.has_free_size:
         return {field.name: pixels}
     return {f"{field.name}/shape": _ints(array.shape), f"{field.name}/value": pixels}
+
+
+def _classes(field: Field, values: Iterable[Any]) -> list[int]:
+    found = [int(value) for value in values]
+    for value in found:
+        if not 0 <= value < len(field.class_names):
+            raise UserError(f"field {field.name!r} is {value}; 0 to {len(field.class_names) - 1} were expected")
+    return found
 
 
 def _ints(values: Any) -> list[Part]:
@@ -120,15 +128,23 @@ def decode(record: bytes, record_fields: tuple[Field, ...]) -> dict[str, Any]:
 
 def _decode_field(field: Field, features: Mapping[str, Any]) -> Any:
     if field.kind == "text":
-        return bytes(features[field.name]).decode()
+        return bytes(_only(features[field.name])).decode()
     if field.kind == "class":
         return int(features[field.name][0])
+    if field.kind == "classes":
+        return np.array(features[field.name], np.int64)
+    if field.kind == "texts":
+        return [bytes(one).decode() for one in features[field.name]]
     if field.kind == "numbers":
         return np.frombuffer(features[field.name], "<f4").reshape([-1 if n is None else n for n in field.shape])
     dtype = np.dtype(field.dtype).newbyteorder("<")
     if not field.has_free_size:
-        return np.frombuffer(features[field.name], dtype).reshape([n or 0 for n in field.shape])
-    return np.frombuffer(features[f"{field.name}/value"], dtype).reshape(features[f"{field.name}/shape"])
+        return np.frombuffer(_only(features[field.name]), dtype).reshape([n or 0 for n in field.shape])
+    return np.frombuffer(_only(features[f"{field.name}/value"]), dtype).reshape(features[f"{field.name}/shape"])
+
+
+def _only(values: list[memoryview]) -> memoryview:
+    return values[0] if values else memoryview(b"")
 
 
 def _features(record: memoryview) -> Iterator[tuple[str, memoryview]]:
@@ -140,9 +156,11 @@ def _features(record: memoryview) -> Iterator[tuple[str, memoryview]]:
 
 def _decode_feature(feature: memoryview) -> Any:
     for tag, content in _parts(feature):
-        inner = dict(_parts(content)).get(_FIRST, memoryview(b""))
-        return _read_varints(inner) if tag == _INTS else inner
-    return memoryview(b"")
+        values = [value for _, value in _parts(content)]
+        if tag == _BYTES:
+            return values
+        return _read_varints(_only(values)) if tag == _INTS else _only(values)
+    return []
 
 
 def _parts(message: memoryview) -> Iterator[tuple[int, memoryview]]:

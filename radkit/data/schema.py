@@ -4,11 +4,11 @@ One record is one radiograph or one volume. `features_json` describes it to Tens
 `tfds.builder_from_directory` reads the shards where radkit is not installed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Shape = tuple[int | None, ...]
-VERSION = 2  # of the fields; a data set says which it was written by
+VERSION = 3  # of the fields; a data set says which it was written by
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Field:
 
     Attributes:
         kind: `array` is raw little-endian bytes (with its shape beside it where a size is free), `numbers` float32,
-            one or a list, `text` UTF-8, `class` an index into `class_names`.
+            one or a list, `text` UTF-8, `class` an index into `class_names`; `texts` and `classes` are lists of such.
     """
 
     name: str
-    kind: Literal["array", "numbers", "text", "class"]
+    kind: Literal["array", "numbers", "text", "texts", "class", "classes"]
     dtype: str
     shape: Shape
     unit: str
@@ -48,6 +48,8 @@ def fields(
     image_dtype: str = "int16",
     mask_labels: tuple[str, ...] = (),
     class_names: tuple[str, ...] = (),
+    box_labels: tuple[str, ...] = (),
+    keep_readers: bool = False,
 ) -> tuple[Field, ...]:
     """Returns the fields of a data set's records, sorted by name.
 
@@ -56,6 +58,8 @@ def fields(
         image_dtype: `int16` for stored values, `float32` for modality values.
         mask_labels: Names of mask values 1, 2, ...; empty: no mask.
         class_names: Names of the classes; empty: no label.
+        box_labels: Names of the boxes' classes 0, 1, ...; empty: no boxes.
+        keep_readers: Whether each reader's mask stands beside the one that they make up.
     """
     rank = 3 if kind == "volume" else 2
     image: Shape = (None,) * rank + (1,)
@@ -91,12 +95,35 @@ def fields(
         _text("view_position", "ViewPosition"),
         _text("sex", "PatientSex"),
     ]
+    if mask_labels or box_labels:
+        listed += _about("annotation", "of the mask and boxes")
     if mask_labels:
         meaning = ", ".join(f"{n}: {label}" for n, label in enumerate(mask_labels, 1))
         listed.append(Field("mask", "array", "uint8", image, "", f"0: none, {meaning}"))
+        if keep_readers:
+            listed.append(Field("reader_masks", "array", "uint8", (None, *image), "", "as mask, one a reader"))
+            listed.append(Field("readers", "texts", "str", (None,), "", "who drew them, in their order"))
+    if box_labels:
+        edges = "low, then high slice, row, column" if kind == "volume" else "low, then high row, column"
+        listed += [
+            Field(
+                "boxes", "numbers", "float32", (None, 2 * rank), "voxels", f"{edges}; voxel n reaches from n to n + 1"
+            ),
+            Field("box_labels", "classes", "int64", (None,), "", "class index of each box", box_labels),
+            Field("lesion_ids", "texts", "str", (None,), "", "of each box; empty where nobody says"),
+        ]
     if class_names:
         listed.append(Field("label", "class", "int64", (), "", "class index", class_names))
+        listed += _about("label", "of the label")
     return tuple(sorted(listed, key=lambda f: f.name))
+
+
+def _about(what: str, of: str) -> list[Field]:
+    return [
+        _text(f"{what}_reader", f"who, by a pseudonym, {of}; several are joined by ' + '"),
+        _text(f"{what}_date", f"when, YYYY-MM-DD, {of}"),
+        _text(f"{what}_reference_standard", f"what it rests on, {of}: histology, follow_up, reader, ..."),
+    ]
 
 
 _TFDS = "tensorflow_datasets.core.features"
@@ -117,6 +144,12 @@ def _feature(field: Field) -> dict[str, Any]:
         return {
             "pythonClassName": f"{_TFDS}.class_label_feature.ClassLabel",
             "classLabel": {"numClasses": str(len(field.class_names))},
+        }
+    if field.kind in ("texts", "classes"):
+        one = replace(field, kind="text" if field.kind == "texts" else "class", shape=())
+        return {
+            "pythonClassName": f"{_TFDS}.sequence_feature.Sequence",
+            "sequence": {"feature": _feature(one), "length": "-1"},
         }
     return {
         "pythonClassName": f"{_TFDS}.tensor_feature.Tensor",

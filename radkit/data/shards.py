@@ -95,7 +95,7 @@ def write_metadata(
     """Writes what TensorFlow Datasets reads a folder by; `dataset_info.json` comes last."""
     outputs.write_json(folder / "features.json", schema.features_json(record_fields))
     for field in record_fields:
-        if field.kind == "class":
+        if field.class_names:
             outputs.write_text(folder / f"{field.name}.labels.txt", "".join(f"{n}\n" for n in field.class_names))
     splits = [
         {

@@ -261,7 +261,7 @@ def _stored_by(plugin: str) -> _Decoder:
             raise ImportError(syntax) from error
         if plugin not in decoder.available_plugins:
             raise ImportError(plugin)
-        with _held_back():
+        with held_back():
             samples, said = decoder.as_array(_single(data, syntax, shape), decoding_plugin=plugin, raw=True)
         return rgb(np.asarray(samples), str(said["photometric_interpretation"]))
 
@@ -271,7 +271,7 @@ def _stored_by(plugin: str) -> _Decoder:
 def _by_simpleitk(data: bytes, syntax: str, shape: Shape) -> np.ndarray:
     import SimpleITK
 
-    with tempfile.TemporaryDirectory() as folder, _held_back():
+    with tempfile.TemporaryDirectory() as folder, held_back():
         path = Path(folder, "a.dcm")
         _single(data, syntax, shape).save_as(path, enforce_file_format=True)
         return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path), imageIO="GDCMImageIO")))[0]
@@ -298,7 +298,7 @@ def _single(data: bytes, syntax: str, shape: Shape) -> Dataset:
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
+def held_back() -> Iterator[None]:
     """Keeps what libraries print to the process' own outputs from them."""
     with _OUTPUTS, open(os.devnull, "wb") as nowhere:
         kept = {}

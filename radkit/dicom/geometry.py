@@ -14,6 +14,7 @@ Irregular = Literal["refuse", "resample", "keep"]
 # What becomes of slices that a tilted gantry sheared.
 Tilt = Literal["keep", "resample"]
 TILT_KEPT = "the affine keeps it"
+UNEVEN_KEPT = "the affine holds their mean step"
 
 # A step may differ from the median step by this share (and at least this many mm) before it is called irregular.
 STEP_TOLERANCE = 0.02
@@ -121,7 +122,7 @@ def stack(
 
 _WHAT_WAS_DONE = {
     "resample": "slices were interpolated on a regular grid",
-    "keep": "slices were left as they are, the affine holds their mean step",
+    "keep": f"slices were left as they are, {UNEVEN_KEPT}",
 }
 
 

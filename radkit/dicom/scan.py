@@ -43,7 +43,14 @@ KEYWORDS = (
     "BitsAllocated", "SamplesPerPixel", "BurnedInAnnotation", "PatientIdentityRemoved",
 )  # fmt: skip
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
-_DRAWN = ("ReferencedSeriesSequence", "SegmentSequence")
+# Where an annotation says which series it is of: sequences, one in the other, down to the SeriesInstanceUID.
+_REFERENCES = (
+    ("ReferencedSeriesSequence",),
+    ("ReferencedFrameOfReferenceSequence", "RTReferencedStudySequence", "RTReferencedSeriesSequence"),
+    ("CurrentRequestedProcedureEvidenceSequence", "ReferencedSeriesSequence"),
+)
+_STRUCTURES = (("SegmentSequence", "SegmentLabel"), ("StructureSetROISequence", "ROIName"))
+_DRAWN = (*(names[0] for names in _REFERENCES), *(sequence for sequence, _ in _STRUCTURES))
 _WANTED = lean.Wanted(KEYWORDS, refused=_DRAWN)
 
 # Pixels of these transfer syntaxes take a known number of bytes.
@@ -57,8 +64,8 @@ class Instance:
 
     path: Path
     values: dict[str, str]
-    referenced_series: tuple[str, ...] = ()  # a segmentation's: SeriesInstanceUID of what it was drawn on
-    segment_labels: tuple[str, ...] = ()  # a segmentation's: SegmentLabel of each segment
+    referenced_series: tuple[str, ...] = ()  # an annotation's: SeriesInstanceUID of what it was drawn on
+    segment_labels: tuple[str, ...] = ()  # an annotation's: SegmentLabel of each segment, or ROIName
 
     def __getitem__(self, keyword: str) -> str:
         """Returns the value of a keyword of `KEYWORDS` (or `TransferSyntaxUID`); empty when absent."""
@@ -293,8 +300,9 @@ def _read_instance_whole(path: Path) -> Instance:
     values = {keyword: values[keyword] for keyword in KEYWORDS if keyword in values}
     if syntax:
         values["TransferSyntaxUID"] = syntax
-    referenced = _of_items(header, "ReferencedSeriesSequence", "SeriesInstanceUID")
-    return Instance(path, values, referenced, _of_items(header, "SegmentSequence", "SegmentLabel"))
+    referenced = tuple(dict.fromkeys(uid for names in _REFERENCES for uid in _series_uids(header, names)))
+    labels = tuple(label for names in _STRUCTURES for label in _of_items(header, *names))
+    return Instance(path, values, referenced, labels)
 
 
 def _first(header: Dataset, sequence: str) -> Dataset:
@@ -334,6 +342,19 @@ def _check_length(syntax: str, texts: dict[str, str], there: int) -> None:
     announced //= 8
     if there < announced:
         raise NotDicom(f"the file is cut short: its pixels take {announced} bytes, the whole file has {there}")
+
+
+def _series_uids(header: Dataset, sequences: Sequence[str]) -> Iterator[str]:
+    """Yields the SeriesInstanceUID of each item of a sequence in sequences."""
+    if len(sequences) == 1:
+        yield from filter(None, _of_items(header, sequences[0], "SeriesInstanceUID"))
+        return
+    try:
+        items = list(header.get(sequences[0]) or [])
+    except UNDECODABLE:  # the row stays, the reader will judge
+        return
+    for item in items:
+        yield from _series_uids(item, sequences[1:])
 
 
 def _of_items(header: Dataset, sequence: str, keyword: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Metrics by name: numpy and scipy only, no TensorFlow.
 
-Every function takes keyword arguments, lists or arrays, and returns a float, a list or a dict of them. What is not
-defined is nan, never 0; input of the wrong kind raises `UserError`. Positive is a score >= the threshold.
+Every function takes keyword arguments, lists or arrays, and returns a float, a list or a dict of them; what there is a
+value of at each voxel is an array. What is not defined is nan, never 0; input of the wrong kind raises `UserError`.
+Positive is a score >= the threshold.
 
 >>> METRICS["proportion_ci"](k=0, n=10)["clopper_low"]
 0.0
@@ -10,7 +11,7 @@ defined is nan, never 0; input of the wrong kind raises `UserError`. Positive is
 from collections.abc import Callable
 from typing import Any
 
-from radkit.metrics import agreement, calibration, classification, intervals, roc, segmentation
+from radkit.metrics import agreement, calibration, classification, consensus, intervals, roc, segmentation
 
 METRICS: dict[str, Callable[..., Any]] = {
     "confusion_metrics": classification.confusion_metrics,
@@ -27,6 +28,8 @@ METRICS: dict[str, Callable[..., Any]] = {
     "bootstrap_ci": intervals.bootstrap_ci,
     "multilabel_dice": segmentation.multilabel_dice,
     "volume_metrics": segmentation.volume_metrics,
+    "staple": consensus.staple,
+    "majority_vote": consensus.majority_vote,
     "cohen_kappa": agreement.cohen_kappa,
     "bland_altman": agreement.bland_altman,
 }

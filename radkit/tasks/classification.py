@@ -160,4 +160,5 @@ TASK = Task(
     pick=_pick,
     page=_page,
     headline=_headline,
+    scored_by="label",
 )

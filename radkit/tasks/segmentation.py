@@ -118,4 +118,5 @@ TASK = Task(
     pick=_pick,
     page=_page,
     headline=_headline,
+    scored_by="annotation",
 )

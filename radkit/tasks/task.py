@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -38,6 +38,7 @@ class Task:
         pick: (cases, data) -> indices of the cases to draw.
         page: (title, summary, cases, shown, history, data) -> HTML.
         headline: The summary in one line, as `summary` gave it or as `summary.json` keeps it (null: undefined).
+        scored_by: Which of a record's labels it is held against: `label`, the class, or `annotation`, what was drawn.
     """
 
     num_outputs: Callable[[config.Data], int]
@@ -48,6 +49,7 @@ class Task:
     pick: Callable[[Sequence[Mapping[str, Any]], config.Data], list[int]]
     page: Callable[..., str]
     headline: Callable[[Mapping[str, Any]], str]
+    scored_by: Literal["label", "annotation"]
 
 
 def as_json(figures: Any) -> Any:

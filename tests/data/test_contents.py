@@ -34,7 +34,7 @@ def volume(stored: np.ndarray, slope: object = 1.0, intercept: object = 0.0, **m
 def record(made: Volume, data: config.Data = VOLUME) -> dict:
     """Returns a volume's record as it is read back."""
     unit = convert.Unit("1.2", "P", ())
-    encoded = records.encode(contents.record_of(unit, unit.uid, made, data), convert.fields_of(data))
+    encoded = records.encode(contents.record_of(unit, unit.uid, made, data).values, convert.fields_of(data))
     return records.decode(encoded, convert.fields_of(data))
 
 
@@ -42,7 +42,7 @@ def read(folder: Path, data: config.Data) -> list[dict]:
     """Returns the records of the one series in a folder."""
     (unit,) = select(folder, data)
     return [
-        records.decode(records.encode(contents.record_of(unit, uid, one, data), fields), fields)
+        records.decode(records.encode(contents.record_of(unit, uid, one, data).values, fields), fields)
         for fields in [convert.fields_of(data)]
         for uid, one in contents.volumes_of(unit, data)
     ]

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from radkit import config
-from radkit.data import contents, convert, records, shards
+from radkit.data import contents, convert, labels, records, shards
 from radkit.dicom import annotations, read_volumes, scan, write
 from radkit.errors import UserError
 from tests import conftest
@@ -29,7 +29,7 @@ def instances(folder: Path) -> list[scan.Instance]:
 
 
 def select(folder: Path, data: config.Data) -> list[convert.Unit]:
-    return convert.select(instances(folder), data, None)[0]
+    return convert.select(instances(folder), data).units
 
 
 def written(shard: convert.Shard, data: config.Data, folder: Path) -> tuple[dict, list[dict]]:
@@ -57,21 +57,23 @@ class TestSelect:
     def test_other_modalities_are_left_out_and_counted(self, tmp_path: Path) -> None:
         conftest.write_volume(tmp_path, 0)
         conftest.write_radiograph(tmp_path, 1, 0, 0)
-        units, left_out = convert.select(instances(tmp_path), VOLUME, None)
+        selected = convert.select(instances(tmp_path), VOLUME)
+        units = selected.units
         assert [u.patient_id for u in units] == ["P000"]
-        assert left_out == {
+        assert selected.left_out == {
             "Modality CR is not in data.modalities": 1,
             "no image series (Modality SEG)": 1,
         }
         assert len(units[0].paths) == 9
-        assert units[0].masks == ()
+        assert units[0].annotations == ()
 
     def test_a_mask_is_wanted_where_labels_are_named(self, tmp_path: Path) -> None:
         conftest.write_volume(tmp_path, 0)
         write.write_series(np.zeros((3, 4, 5), np.int16), PLACE, header("MR", 1, 0), tmp_path / "bare")
-        units, left_out = convert.select(instances(tmp_path), MASKED, None)
-        assert [len(u.masks) for u in units] == [1]
-        assert left_out == {"no segmentation with data.mask_labels": 1}
+        selected = convert.select(instances(tmp_path), MASKED)
+        assert [len(u.annotations) for u in selected.units] == [1]
+        assert selected.left_out == {convert.NOT_ANNOTATED: 1}
+        assert [finding.name for finding in selected.findings] == ["images_without_labels"]
         assert not select(tmp_path, dataclasses.replace(VOLUME, mask_labels=("liver",)))
 
     def test_what_is_no_image_is_counted_but_for_the_masks_that_are_used(self, tmp_path: Path) -> None:
@@ -89,9 +91,10 @@ class TestSelect:
             report.file_meta = pydicom.dataset.FileMetaDataset()
             report.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
             report.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
-        units, left_out = convert.select(instances(tmp_path), MASKED, None)
-        assert [u.patient_id for u in units] == ["P000"]
-        assert left_out == {
+        selected = convert.select(instances(tmp_path), MASKED)
+        assert [u.patient_id for u in selected.units] == ["P000"]
+        assert [finding.name for finding in selected.findings] == ["labels_without_images"]
+        assert selected.left_out == {
             "no image series (Modality SEG)": 1,
             "no image series (Modality SR)": 2,
             "no image series (Modality absent)": 1,
@@ -132,59 +135,42 @@ class TestSelect:
 
 
 class TestLabels:
-    def labels(self, folder: Path, text: str | bytes) -> convert.Labels:
-        path = folder / "labels.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return convert.Labels(path, LABELLED)
+    def select(self, folder: Path, text: str, **wishes: object) -> convert.Selected:
+        (folder / "labels.csv").write_text(text)
+        data = dataclasses.replace(LABELLED, annotations=config.Annotations(**wishes))
+        return convert.select(instances(folder / "dicom"), data, labels.Labels(folder / "labels.csv", data))
 
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "PatientID,ill\nP000,yes\nP001,no\n",
-            "PatientID,ill\nP000,1\nP001,0\n",
-            "\ufeffill,PatientID\r\nyes,P000\r\nno,P001\r\n",
-            "age,ill,PatientID\n3,yes,P000\n4, no , P001\n,,\n5,,P002\n",
-            'PatientID,note,ill\n"P000","a, b\nc",yes\nP001,,no\nP000,again,yes\n',
-        ],
-    )
-    def test_tables_that_say_the_same(self, tmp_path: Path, text: str) -> None:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
         for patient in range(3):
             conftest.write_radiograph(tmp_path / "dicom", patient, 0, 0)
-        units, left_out = convert.select(instances(tmp_path / "dicom"), LABELLED, self.labels(tmp_path, text))
-        assert {u.patient_id: u.label for u in units} == {"P000": 1, "P001": 0}
-        assert left_out == {"no row in the labels table": 1}
+        return tmp_path
 
-    def test_an_images_own_row_is_found_by_its_uid(self, tmp_path: Path) -> None:
-        uid = conftest.write_radiograph(tmp_path / "dicom", 0, 0, 0)
-        for key, value in (("SeriesInstanceUID", uid), ("SOPInstanceUID", f"{uid}.1")):
-            labels = self.labels(tmp_path, f"{key},PatientID,ill\n{value},other,yes\n")
-            assert [labels.of(i) for i in instances(tmp_path / "dicom")] == [1]
+    def test_each_image_gets_its_label_and_where_it_comes_from(self, folder: Path) -> None:
+        header_row = "PatientID,ill,reader,date,reference_standard\n"
+        selected = self.select(folder, f"{header_row}P000,yes,A,2026-01-02,histology\nP001,no,,,\nP009,no,,,\n")
+        assert {u.patient_id: u.label for u in selected.units} == {"P000": 1, "P001": 0}
+        assert selected.units[0].label_about == ("A", "2026-01-02", "histology")
+        assert selected.left_out == {convert.NOT_LABELLED: 1}
+        told = {finding.name: finding.text for finding in selected.findings}
+        assert set(told) == {"labels_without_images", "images_without_labels"}
+        assert told["labels_without_images"] == "labels.csv: 1 of 3 PatientID values are no image's"
+
+    def test_readers_who_are_tied_give_no_label_and_a_case_to_adjudicate(self, folder: Path) -> None:
+        text = "PatientID,ill,reader\nP000,yes,A\nP000,no,B\nP001,no,A\nP002,yes,A\nP002,yes,B\nP002,no,C\n"
+        selected = self.select(folder, text, several="majority")
+        assert {u.patient_id: u.label for u in selected.units} == {"P001": 0, "P002": 1}
+        assert selected.left_out == {convert.TIED: 1}
+        assert [row["reason"] for row in selected.disagreements] == ["classes differ (A: yes; B: no)"]
 
     @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ("", "has the columns none"),
-            ("PatientID;ill\nP000;yes\n", "has the columns PatientID;ill"),
-            ("patient,ill\nP000,yes\n", "one of SOPInstanceUID"),
-            ("PatientID,sick\nP000,yes\n", "'ill' were expected"),
-            ("PatientID,ill\nP000,yes\nP001,perhaps\n", "line 3: class 'perhaps' is none of no, yes"),
-            ("PatientID,ill\nP000,yes\nP000,no\n", "line 3: the same PatientID had another class"),
-            ("PatientID,ill\n,yes\n", "line 2: PatientID is empty"),
-            ("ill,PatientID\nyes\n", "line 2: PatientID is empty"),
-            ("PatientID,ill,ill\nP000,yes,no\n", "the column ill more than once"),
-            ("PatientID,PatientID,ill\nP000,P001,no\n", "the column PatientID more than once"),
-            ("PatientID,ill\nP000,yes\nP001,no,yes\n", "line 3: more values than the 2 columns"),
-            ("PatientID,ill\nM\u00fcller,yes\n".encode("latin-1"), "no CSV file in UTF-8"),
-            (b"PatientID,ill\nP0\x00,yes\n" + b'"' + b"x" * 200_000, "no CSV file"),
-        ],
+        ("wish", "said"), [({"missing": "refuse"}, "1 images have no label"), ({"without_image": "refuse"}, "1 of 3")]
     )
-    def test_a_table_that_cannot_be_read_says_why(self, tmp_path: Path, text: str | bytes, message: str) -> None:
-        with pytest.raises(UserError, match=message):
-            self.labels(tmp_path, text)
-
-    def test_a_missing_table_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"nowhere\.csv does not exist"):
-            convert.Labels(tmp_path / "nowhere.csv", LABELLED)
+    def test_the_config_may_refuse_what_lacks_its_other_half(
+        self, folder: Path, wish: dict[str, str], said: str
+    ) -> None:
+        with pytest.raises(UserError, match=said):
+            self.select(folder, "PatientID,ill\nP000,yes\nP001,no\nP009,no\n", **wish)
 
 
 class TestPlan:
@@ -314,16 +300,19 @@ class TestQuarantine:
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{conftest.ROOT_UID}.77"
         dataset.save_as(folder / "more.dcm")
         (reason,) = self.reasons(folder, MASKED, tmp_path)
-        assert reason == "2 segmentations of the series; one was expected"
+        assert "2 readers" in reason
+        assert "data.annotations.several" in reason
 
-    def test_a_mask_of_another_size(self, tmp_path: Path) -> None:
+    def test_a_mask_on_another_grid_by_policy(self, tmp_path: Path) -> None:
         folder = tmp_path / "dicom"
         conftest.write_volume(folder, 0)
         for path in (folder / "0").glob("0*.dcm"):
             path.unlink()
-        write.write_series(np.zeros((9, 5, 5), np.int16), PLACE, header("MR", 0, 0), folder / "0")
-        (reason,) = self.reasons(folder, MASKED, tmp_path)
-        assert "has 14 x 11 pixels, the image 5 x 5" in reason
+        place = PLACE @ np.diag([1.3, 1.3, 1.0, 1.0])
+        write.write_series(np.zeros((9, 5, 5), np.int16), place, header("MR", 0, 0), folder / "0")
+        wishes = config.Annotations(other_grid="refuse", other_instances="report", partly_outside="report")
+        (reason,) = self.reasons(folder, dataclasses.replace(MASKED, annotations=wishes), tmp_path)
+        assert "grid" in reason
 
     def test_unknown_spacing_where_it_is_needed(self, tmp_path: Path) -> None:
         write.write_series(np.zeros((1, 4, 4), np.int16), None, header("MR", 0, 0), tmp_path / "dicom")
@@ -434,7 +423,7 @@ class TestPlanInFiles:
         conftest.write_volume(tmp_path, 0)
         (one, *_) = instances(tmp_path)
         enhanced = dataclasses.replace(one, values={**one.values, "NumberOfFrames": "30"})
-        assert convert.select([enhanced], VOLUME, None)[0][0].num_bytes == 2 * 14 * 11 * 30
+        assert convert.select([enhanced], VOLUME).units[0].num_bytes == 2 * 14 * 11 * 30
 
     def test_the_files_that_were_read_are_listed(self, tmp_path: Path) -> None:
         conftest.write_volume(tmp_path / "dicom", 0)

@@ -138,12 +138,22 @@ class TestCheck:
         written = json.loads((volumes.folder / "data.json").read_text())
         del written["record_orientation"]
         (tmp_path / "data.json").write_text(json.dumps(written))
+        shutil.copy(volumes.folder / "provenance.json", tmp_path)
         pipeline.check(tmp_path, volumes.experiment.data)
+
+    def test_records_of_another_schema_are_refused_by_name(self, volumes: MadeUp, tmp_path: Path) -> None:
+        shutil.copy(volumes.folder / "data.json", tmp_path)
+        said = json.loads((volumes.folder / "provenance.json").read_text())
+        said["settings"]["schema"] = 2
+        (tmp_path / "provenance.json").write_text(json.dumps(said))
+        with pytest.raises(UserError, match="are of schema 2, this radkit reads schema 3; convert again"):
+            pipeline.check(tmp_path, volumes.experiment.data)
 
     def test_a_folder_that_radkit_did_not_write_is_refused(self, volumes: MadeUp, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"has no data\.json"):
             pipeline.check(tmp_path, volumes.experiment.data)
         shutil.copy(volumes.folder / "dataset_info.json", tmp_path)
+        shutil.copy(volumes.folder / "provenance.json", tmp_path)
         (tmp_path / "data.json").write_text("{")
         with pytest.raises(UserError, match=r"data\.json is damaged"):
             pipeline.check(tmp_path, volumes.experiment.data)

@@ -13,6 +13,7 @@ from radkit.data import records, schema
 from radkit.errors import UserError
 
 VOLUME = schema.fields("volume", mask_labels=("a", "b"), class_names=("no", "yes"))
+BOXED = schema.fields("radiograph", mask_labels=("a",), box_labels=("x", "y"), keep_readers=True)
 RADIOGRAPH = schema.fields("radiograph")
 MODALITY_VALUES = schema.fields("volume", image_dtype="float32")
 
@@ -26,6 +27,12 @@ def values_of(record_fields: tuple[schema.Field, ...], seed: int, sizes: tuple[i
             made[field.name] = text
         elif field.kind == "class":
             made[field.name] = seed % len(field.class_names)
+        elif field.kind == "texts":
+            made[field.name] = [text, "", text[:1]][: seed % 4]
+        elif field.kind == "classes":
+            made[field.name] = list(random.integers(0, len(field.class_names), seed % 3))
+        elif field.name == "boxes":
+            made[field.name] = random.normal(size=(seed % 3, shape[1])).astype("float32")
         elif field.dtype in ("int16", "uint8"):
             info = np.iinfo(field.dtype)
             made[field.name] = random.integers(info.min, info.max, shape, field.dtype, endpoint=True)
@@ -40,8 +47,10 @@ def example(field: schema.Field, value: Any) -> dict[str, tf.train.Feature]:
 
     if field.kind == "text":
         return {field.name: in_bytes(value.encode())}
-    if field.kind == "class":
-        return {field.name: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))}
+    if field.kind == "texts":
+        return {field.name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[one.encode() for one in value]))}
+    if field.kind in ("class", "classes"):
+        return {field.name: tf.train.Feature(int64_list=tf.train.Int64List(value=np.atleast_1d(value)))}
     if field.kind == "numbers":
         return {field.name: tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(value)))}
     if None not in field.shape:
@@ -52,7 +61,7 @@ def example(field: schema.Field, value: Any) -> dict[str, tf.train.Feature]:
 
 made_up = st.builds(
     lambda fields, seed, sizes, text: (fields, values_of(fields, seed, sizes, text)),
-    st.sampled_from([VOLUME, RADIOGRAPH, MODALITY_VALUES]),
+    st.sampled_from([VOLUME, RADIOGRAPH, MODALITY_VALUES, BOXED]),
     st.integers(0, 1000),
     st.tuples(*[st.integers(1, 200)] * 2),
     st.text(st.characters(codec="utf-8"), max_size=300),

@@ -30,6 +30,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "multilabel_dice": {"ref": [[0, 1, 2]], "pred": [[0, 1, 1]], "labels": [1, 2]},
     "volume_metrics": {"ref": [[[0, 1, 1]]], "pred": [[[0, 1, 0]]], "spacing": [1.0, 1.0, 2.0]},
+    "staple": {"readers": [[[0, 1, 1, 0]], [[0, 1, 1, 0]], [[0, 1, 0, 1]]]},
+    "majority_vote": {"readers": [[[0, 1, 1]], [[0, 1, 0]]]},
     "cohen_kappa": {"a": [1, 2, 3], "b": [1, 3, 3]},
     "bland_altman": {"a": [1.0, 2.0, 3.0], "b": [1.5, 2.0, 2.0]},
 }
@@ -43,5 +45,5 @@ def test_every_metric_has_an_example() -> None:
 def test_lists_and_arrays_give_the_same_plain_values(name: str) -> None:
     arguments = EXAMPLES[name]
     arrays = {k: np.array(v) if isinstance(v, list) and k != "draws" else v for k, v in arguments.items()}
-    plain = json.dumps(METRICS[name](**arguments), sort_keys=True)
-    assert plain == json.dumps(METRICS[name](**arrays), sort_keys=True)
+    plain = json.dumps(METRICS[name](**arguments), sort_keys=True, default=np.ndarray.tolist)
+    assert plain == json.dumps(METRICS[name](**arrays), sort_keys=True, default=np.ndarray.tolist)

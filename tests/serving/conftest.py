@@ -19,7 +19,7 @@ def _save(function: object, folder: Path, data: config.Data | None = None, **spe
     module.answer = tf.function(function, input_signature=list(specs.values()))
     signatures = {"serving_default": module.answer}
     if data is not None:
-        told = json.dumps(data.__dict__)
+        told = json.dumps(config.data_to_json(data))
         module.told = tf.function(
             lambda spacing_mm: {"data": tf.fill(tf.shape(spacing_mm)[:1], told)}, input_signature=[specs["spacing_mm"]]
         )

@@ -7,6 +7,7 @@ import pydicom
 import pytest
 
 from radkit.dicom import annotations, read_volumes, write
+from radkit.dicom.annotations import sr
 from serving import predict
 
 CT = "1.2.826.0.1.3680043.8.498.1"
@@ -56,6 +57,10 @@ def test_a_volume_comes_back_as_ml_and_dicom_seg(address: str, tmp_path: Path) -
     volume = read_volumes((tmp_path / "in" / "ct").iterdir())[0]
     seg = tmp_path / "out" / CT / answer["segmentation"]
     np.testing.assert_array_equal(annotations.read_seg(seg, volume, ["liver", "tumour"]), mask)
+    measured = sr.measurements(tmp_path / "out" / CT / answer["report"])
+    assert {one.finding: (one.value, one.unit) for one in measured} == {
+        name: (pytest.approx(value), "mL") for name, value in answer["volume_ml"].items()
+    }
 
 
 def test_images_go_on_the_records_grid_and_masks_come_back(address: str, tmp_path: Path) -> None:
@@ -112,7 +117,9 @@ def test_an_empty_mask_gives_no_seg(address: str, tmp_path: Path) -> None:
     answer = json.loads((tmp_path / "out" / CT / "answer.json").read_text())
     assert answer["segmentation"] is None
     assert answer["volume_ml"] == {"liver": 0.0, "tumour": 0.0}
-    assert [p.name for p in (tmp_path / "out" / CT).iterdir()] == ["answer.json"]
+    assert sorted(p.name for p in (tmp_path / "out" / CT).iterdir()) == ["answer.json", "measurements.dcm"]
+    measured = sr.measurements(tmp_path / "out" / CT / answer["report"])
+    assert {one.finding: one.value for one in measured} == {"liver": 0.0, "tumour": 0.0}
 
 
 def test_radiographs_are_answered_one_by_one(address: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from radkit import config
 from radkit.dicom.findings import Finding
 from radkit.dicom.volumes import Volume
 from radkit.errors import UserError
@@ -20,6 +21,7 @@ REFERENCE_STANDARDS = (
     "model",
 )  # fmt: skip
 Overlap = Literal["refuse", "first", "last"]
+WISHES = config.Annotations()  # where no config says otherwise
 
 
 class AnnotationError(UserError):
@@ -181,6 +183,32 @@ def as_mask(
             "overlapping_segments",
         )
     return mask
+
+
+def spelled(names: Iterable[str], labels: Sequence[str]) -> dict[str, str]:
+    """Returns the label that each of an annotation's names stands for; names that stand for none are left out.
+
+    Names are the labels as they are spelled; where there is none so spelled, upper and lower case do not matter.
+
+    Args:
+        names: Of segments or structures.
+        labels: What is asked for.
+
+    Raises:
+        AnnotationError: Several names are a label but for upper and lower case.
+
+    >>> spelled(["LIVER", "Spleen", "spleen"], ["Liver", "Spleen"])
+    {'Spleen': 'Spleen', 'LIVER': 'Liver'}
+    """
+    there = set(names)
+    found = {label: label for label in labels if label in there}
+    for label in labels:
+        alike = {name for name in there if name.strip().casefold() == label.strip().casefold()} - set(found)
+        if label not in there and len(alike) > 1:
+            raise AnnotationError(f"{len(alike)} segments are named {label!r} but for upper and lower case; spell one")
+        if label not in there:
+            found |= dict.fromkeys(alike, label)
+    return found
 
 
 def to_mm(points: np.ndarray, volume: Volume) -> np.ndarray:

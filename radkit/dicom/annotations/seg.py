@@ -1,85 +1,163 @@
 """DICOM Segmentation objects as regions on a volume's grid, matched in millimetres.
 
-Source: DICOM PS3.3 C.8.20 (Segmentation), A.51 (its IOD).
+Source: DICOM PS3.3 C.8.20 (Segmentation), A.51 (its IOD), C.8.20.2.3 (label maps).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from radkit.dicom import attributes, part10, scan
-from radkit.dicom.annotations.form import AnnotationError
+from radkit import config
+from radkit.dicom import attributes, part10, pixels, scan
+from radkit.dicom.annotations import form, grids, seg_frames
+from radkit.dicom.annotations.form import WISHES, Annotation, AnnotationError, Region
+from radkit.dicom.findings import Finding
 from radkit.dicom.volumes import Volume
 
-# A frame may lie this far from its slice, in slices, rows or columns, and still be that slice's.
-PLACE_TOLERANCE = 0.1
-# Its axes may differ from the image's by this share of their length.
-AXES_TOLERANCE = 0.01
+_KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
+_BACKGROUND = 0  # a label map's segment of what is none (PS3.3 C.8.20.4)
 
 
 @part10.silence()
 def segment_labels(path: Path) -> list[str]:
-    """Returns the SegmentLabel values of a segmentation, in segment order.
+    """Returns the SegmentLabel values of a segmentation, in segment order; a label map's background is left out.
 
     Raises:
         AnnotationError: Not a segmentation.
     """
     try:
-        return [_label(segment) for segment in _whole(scan.read_header(path), "SegmentSequence")]
-    except scan.NotDicom as error:
-        raise AnnotationError(f"the segmentation cannot be read: {error}") from error
+        return [segment.label for segment in _segments(scan.read_header(path)).values()]
+    except AnnotationError:
+        raise
+    except (scan.NotDicom, *part10.MALFORMED) as error:
+        raise AnnotationError(_unreadable(error)) from error
 
 
-@part10.silence()
 def read_seg(path: Path, volume: Volume, labels: Sequence[str]) -> np.ndarray:
     """Returns a segmentation as a mask on a volume's grid.
 
     Args:
-        path: A DICOM SEG, BINARY or LABELMAP.
-        volume: The image it was drawn on; where it has no place (a radiograph), frames are matched by the image
-            that they name.
+        path: A DICOM SEG.
+        volume: The image it was drawn on.
         labels: SegmentLabel values; the first becomes 1, the next 2, ...; other segments are left out.
 
     Returns:
         (slices, rows, columns) uint8.
 
     Raises:
-        AnnotationError: Not a segmentation, another grid or frame of reference, no segment of these labels,
-            or segments that overlap.
+        AnnotationError: As `read`; or segments of different labels overlap.
+    """
+    return form.as_mask(read(path, volume, labels).regions, labels, volume.stored.shape[:3])
+
+
+@part10.silence()
+def read(
+    path: Path, volume: Volume, labels: Sequence[str] | None = None, wishes: config.Annotations = WISHES
+) -> Annotation:
+    """Returns a segmentation's segments as regions on a volume's grid.
+
+    Frames on the image's voxels are copied. Frames on another grid make a volume of their own, which is resampled.
+
+    Args:
+        path: A DICOM SEG: BINARY, FRACTIONAL or LABELMAP, of any transfer syntax that images are read in.
+        volume: The image it was drawn on; where it has no place (a radiograph), frames are matched by the image
+            that they name.
+        labels: SegmentLabel values; segments of others are not decoded. None: all but a label map's background.
+        wishes: `fraction`, `other_grid`, `partly_outside`, `other_instances`, `other_frame_of_reference` and `empty`
+            are heeded.
+
+    Returns:
+        A region for each segment, in segment order. Its `reader` is ContentCreatorName as the file has it; its
+        `reference_standard` is `model` where an algorithm made all segments without a person.
+
+    Raises:
+        AnnotationError: Not a segmentation, damaged, of a slide, outside the image, no segment of these labels, or
+            what `wishes` refuse.
     """
     try:
-        return _read(scan.read_file(path), volume, labels)
-    except scan.NotDicom as error:
-        raise AnnotationError(f"the segmentation cannot be read: {error}") from error
+        dataset = scan.read_file(path)
+        return _read(dataset, volume, labels, wishes)
+    except AnnotationError:
+        raise
+    except (scan.NotDicom, pixels.PixelError, *part10.MALFORMED) as error:
+        raise AnnotationError(_unreadable(error)) from error
+    except MemoryError as error:
+        raise AnnotationError("the segmentation is larger than the memory") from error
 
 
-def _read(dataset: Dataset, volume: Volume, labels: Sequence[str]) -> np.ndarray:
-    frames = _frames(dataset)
-    _check_place(dataset, volume)
-    segments = {attributes.whole(s, "SegmentNumber", 0): _label(s) for s in _whole(dataset, "SegmentSequence")}
-    values = {number: labels.index(label) + 1 for number, label in segments.items() if label in labels}
-    if not values:
-        raise AnnotationError(f"the segmentation has none of the segments {', '.join(labels)}")
-    groups = _whole(dataset, "PerFrameFunctionalGroupsSequence")
-    if len(groups) != len(frames):
-        raise AnnotationError(f"the segmentation has {len(frames)} frames and says where {len(groups)} of them lie")
-    mask = np.zeros(volume.stored.shape, np.uint8)
-    is_labelmap = dataset.SegmentationType == "LABELMAP"
-    for frame, group in zip(frames, groups):
-        both = _Groups(group, dataset)
-        slice_index = _slice_index(both, volume)
-        for number in np.unique(frame).tolist() if is_labelmap else [_segment_number(both)]:
-            if number in values:
-                _draw(mask[slice_index], frame == number if is_labelmap else frame > 0, values[number])
-    return mask
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, pixels.PixelError):
+        return f"the segmentation's pixels cannot be decoded: {error}"
+    said = str(error) if isinstance(error, scan.NotDicom) else f"it is damaged ({type(error).__name__})"
+    return f"the segmentation cannot be read: {said}"
 
 
-def _label(segment: Dataset) -> str:
-    return str(attributes.value(segment, "SegmentLabel") or "")
+@dataclass(frozen=True)
+class _Segment:
+    label: str
+    number: int
+    is_automatic: bool
+
+
+def _read(dataset: Dataset, volume: Volume, labels: Sequence[str] | None, wishes: config.Annotations) -> Annotation:
+    kind, segments = _kind(dataset), _segments(dataset)
+    findings = _of_other_images(dataset, volume, wishes)
+    wanted = _wanted(segments, labels)
+    found = _frames(dataset, kind, segments)
+    chosen = [frame for frame in found if frame.segment in wanted or kind == "LABELMAP"]
+    pieces: list[tuple[seg_frames.Stacked, _Pieces]] = []
+    if chosen:
+        size = (attributes.whole(dataset, "Rows", 0), attributes.whole(dataset, "Columns", 0))
+        stacks = seg_frames.stacked(chosen, size, volume, _named(dataset)[1])
+        decoded = _decoded(dataset, kind, chosen, segments, wishes.fraction)
+        pieces = _sorted_in(stacks, decoded)
+    findings += _of_empty(wanted, pieces, wishes)
+    regions, said = _regions(wanted, pieces, volume, wishes)
+    return Annotation(
+        regions=regions,
+        reader=attributes.text(dataset, "ContentCreatorName"),
+        date=date_of(dataset),
+        reference_standard="model" if all(s.is_automatic for s in wanted.values()) else "",
+        findings=(*findings, *said),
+    )
+
+
+def _kind(dataset: Dataset) -> str:
+    kind = attributes.text(dataset, "SegmentationType")
+    if kind not in _KINDS:
+        raise AnnotationError(f"SegmentationType is {'another' if kind else 'absent'}; {', '.join(_KINDS)} are read")
+    if "TotalPixelMatrixColumns" in dataset:
+        raise AnnotationError("the segmentation is of a slide, in tiles; those of radiology's images are read")
+    return kind
+
+
+def _segments(dataset: Dataset) -> dict[int, _Segment]:
+    """Returns the segments by number; what a label map calls its background, and its padding, are none."""
+    found: dict[int, _Segment] = {}
+    none = {_BACKGROUND, _padding(dataset)}
+    for item in _whole(dataset, "SegmentSequence"):
+        number = attributes.whole(item, "SegmentNumber", -1)
+        if attributes.text(dataset, "SegmentationType") == "LABELMAP" and number in none:
+            continue
+        if number in found or number < 0:
+            raise AnnotationError(
+                "two segments have the same SegmentNumber, or one has none; each its own was expected"
+            )
+        found[number] = _Segment(
+            attributes.text(item, "SegmentLabel"),
+            number,
+            attributes.text(item, "SegmentAlgorithmType") == "AUTOMATIC",
+        )
+    return found
+
+
+def _padding(dataset: Dataset) -> int:
+    value = attributes.value(dataset, "PixelPaddingValue")
+    return -1 if value is None else int(value)
 
 
 def _whole(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
@@ -90,110 +168,160 @@ def _whole(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
     return found
 
 
-class _Groups:
-    """One frame's functional groups: its own, else those shared by all frames.
-
-    Source: DICOM PS3.3 C.7.6.16.1.1 and C.7.6.16.1.2.
-    """
-
-    def __init__(self, own: Dataset, dataset: Dataset) -> None:
-        self._sources = [own, *(attributes.value(dataset, "SharedFunctionalGroupsSequence") or [])[:1]]
-
-    def get(self, sequence: str, keyword: str) -> Any:
-        """Returns an attribute of a group's first item, or None."""
-        for source in self._sources:
-            if items := attributes.value(source, sequence):
-                return attributes.value(items[0], keyword)
-        return None
-
-    def numbers(self, sequence: str, keyword: str) -> list[float]:
-        """Returns an attribute's numbers, empty when it is absent."""
-        try:
-            return [float(v) for v in self.get(sequence, keyword) or []]
-        except (TypeError, ValueError) as error:
-            raise AnnotationError(f"{keyword} of a frame of the segmentation is not numbers") from error
-
-    def source_image(self) -> str:
-        """Returns the SOPInstanceUID of the one image that the frame was drawn on, or nothing."""
-        sources = self.get("DerivationImageSequence", "SourceImageSequence") or []
-        return str(attributes.value(sources[0], "ReferencedSOPInstanceUID")) if len(sources) == 1 else ""
+def _wanted(segments: dict[int, _Segment], labels: Sequence[str] | None) -> dict[int, _Segment]:
+    if labels is None:
+        return segments
+    labels_of = form.spelled((one.label for one in segments.values()), labels)
+    wanted = {n: replace(one, label=labels_of[one.label]) for n, one in segments.items() if one.label in labels_of}
+    if not wanted:
+        raise AnnotationError(f"the segmentation has none of the segments {', '.join(labels)}")
+    return wanted
 
 
-def _frames(dataset: Dataset) -> np.ndarray:
-    kind = str(attributes.value(dataset, "SegmentationType") or "")
-    if kind not in ("BINARY", "LABELMAP"):
-        raise AnnotationError(f"SegmentationType is {kind or 'absent'}; BINARY and LABELMAP are read")
-    try:
-        frames = dataset.pixel_array
-    except (*part10.MALFORMED, RuntimeError, OSError, MemoryError) as error:
-        raise AnnotationError("the segmentation's pixels cannot be decoded") from error
-    return frames if frames.ndim == 3 else frames[None]
+def _frames(dataset: Dataset, kind: str, segments: dict[int, _Segment]) -> list[seg_frames.SegFrame]:
+    groups = _whole(dataset, "PerFrameFunctionalGroupsSequence")
+    count = max(attributes.whole(dataset, "NumberOfFrames", 1), 1)
+    if len(groups) != count:
+        raise AnnotationError(f"the segmentation has {count} frames and says where {len(groups)} of them lie")
+    found = seg_frames.frames(dataset, groups, kind == "LABELMAP")
+    unknown = {frame.segment for frame in found} - segments.keys() - {-1}
+    if unknown:
+        raise AnnotationError(f"frames are of segment {min(unknown)}, which SegmentSequence does not describe")
+    return found
 
 
-def _check_place(dataset: Dataset, volume: Volume) -> None:
-    reference = str(attributes.value(dataset, "FrameOfReferenceUID") or "")
-    expected = volume.meta["FrameOfReferenceUID"]
+def _named(dataset: Dataset) -> tuple[frozenset[str], frozenset[str]]:
+    """Returns the UIDs of series and of instances that a segmentation says it was drawn on."""
+    series = attributes.value(dataset, "ReferencedSeriesSequence") or []
+    uids = {attributes.text(item, "SeriesInstanceUID") for item in series}
+    instances = {
+        attributes.text(item, "ReferencedSOPInstanceUID")
+        for one in series
+        for item in attributes.value(one, "ReferencedInstanceSequence") or []
+    }
+    return frozenset(uids - {""}), frozenset(instances - {""})
+
+
+def _of_other_images(dataset: Dataset, volume: Volume, wishes: config.Annotations) -> list[Finding]:
+    findings = []
+    reference, expected = attributes.text(dataset, "FrameOfReferenceUID"), volume.meta.get("FrameOfReferenceUID", "")
     if reference and expected and reference != expected:
-        raise AnnotationError("the segmentation has another FrameOfReferenceUID than the image")
-    size = (attributes.whole(dataset, "Rows", 0), attributes.whole(dataset, "Columns", 0))
-    if size != volume.stored.shape[1:]:
-        raise AnnotationError(
-            f"the segmentation has {size[0]} x {size[1]} pixels, the image "
-            f"{volume.stored.shape[1]} x {volume.stored.shape[2]}; masks on another grid are not resampled"
-        )
+        text = "the segmentation has another FrameOfReferenceUID than the image"
+        if wishes.other_frame_of_reference == "refuse":
+            raise AnnotationError(f"{text}: its millimetres are not the image's", "other_frame_of_reference")
+        findings.append(Finding("other_frame_of_reference", text))
+    series, instances = _named(dataset)
+    instances |= _drawn_on(dataset) if not instances else frozenset()
+    ours, own_series = set(volume.instance_uids) - {""}, volume.meta.get("SeriesInstanceUID", "")
+    other = not instances & ours if instances and ours else bool(series and own_series and own_series not in series)
+    if other:
+        text = f"the segmentation names {len(instances) or 'other'} images, none of which is the series'"
+        if wishes.other_instances == "refuse":
+            raise AnnotationError(f"{text}; it was drawn on another series", "other_instances")
+        findings.append(Finding("other_instances", text))
+    return findings
 
 
-def _segment_number(groups: _Groups) -> int:
-    number = groups.get("SegmentIdentificationSequence", "ReferencedSegmentNumber")
-    if number is None:
-        raise AnnotationError("a frame of the segmentation does not say its segment")
-    return int(number)
+def _drawn_on(dataset: Dataset) -> frozenset[str]:
+    """Returns the SOPInstanceUIDs that the frames name, where the file does not list them as a whole."""
+    groups = attributes.value(dataset, "PerFrameFunctionalGroupsSequence") or []
+    return frozenset(uid for frame in seg_frames.frames(dataset, groups, True) for uid, _ in frame.sources) - {""}
 
 
-def _slice_index(groups: _Groups, volume: Volume) -> int:
-    position = groups.numbers("PlanePositionSequence", "ImagePositionPatient")
-    if len(position) != 3 or not _has_place(volume):
-        # Without a place on both sides, only the image that the frame names can tell.
-        if (source := groups.source_image()) in volume.instance_uids:
-            return volume.instance_uids.index(source)
-        raise AnnotationError(
-            "a frame of the segmentation has neither an ImagePositionPatient that fits the image nor names it"
-        )
-    _check_axes(groups, volume)
-    column, row, along, _ = np.linalg.solve(volume.affine, [*position, 1.0])
-    index = round(float(along))
-    off = max(abs(column), abs(row), abs(along - index))
-    if not (off <= PLACE_TOLERANCE and 0 <= index < len(volume.stored)):
-        raise AnnotationError(
-            f"a frame of the segmentation lies at slice {along:.2f}, row {row:.2f}, column {column:.2f} of the image's "
-            "grid; a whole slice at row 0, column 0 was expected"
-        )
-    return index
+_Piece = tuple[tuple[int, int, int], np.ndarray]  # where it begins in its stack, and (rows, columns) bool
+_Pieces = dict[int, list[_Piece]]  # by segment
 
 
-def _has_place(volume: Volume) -> bool:
-    return bool(np.isfinite(volume.spacing_mm).all())
-
-
-def _check_axes(groups: _Groups, volume: Volume) -> None:
-    """Refuses a frame whose rows or columns run, or are spaced, otherwise than the image's."""
-    orientation = groups.numbers("PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = groups.numbers("PixelMeasuresSequence", "PixelSpacing")
-    if len(orientation) != 6 or len(spacing) != 2:
-        raise AnnotationError("a frame of the segmentation has no ImageOrientationPatient or no PixelSpacing")
-    for found, expected in (
-        (np.array(orientation[:3]) * spacing[1], volume.affine[:3, 0]),
-        (np.array(orientation[3:]) * spacing[0], volume.affine[:3, 1]),
-    ):
-        if not np.linalg.norm(found - expected) <= AXES_TOLERANCE * np.linalg.norm(expected):
+def _decoded(
+    dataset: Dataset,
+    kind: str,
+    frames: Sequence[seg_frames.SegFrame],
+    segments: dict[int, _Segment],
+    fraction: float,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yields frame number, segment and what is inside, (rows, columns) bool."""
+    # A palette is for looking at; and values are as they stand, whatever they are said to look like.
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    maximum = attributes.whole(dataset, "MaximumFractionalValue", 255)
+    least = fraction * maximum - 1e-6 if kind == "FRACTIONAL" else 0.0  # 0.7 of 10 is 7
+    none = {_BACKGROUND, _padding(dataset)}
+    values = pixels.stored_frames(dataset, [frame.number for frame in frames])
+    for frame, plane in zip(frames, values, strict=True):
+        if plane.ndim != 2 or plane.dtype.kind != "u":
             raise AnnotationError(
-                "the segmentation's rows and columns run, or are spaced, otherwise than the image's; "
-                "masks on another grid are not resampled"
+                "the segmentation's pixels are in colour, negative or not whole; segments were expected"
             )
+        if kind != "LABELMAP":
+            yield frame.number, frame.segment, (plane > 0) & (plane >= least)
+            continue
+        there = set(np.unique(plane).tolist()) - none
+        if unknown := there - segments.keys():
+            raise AnnotationError(f"pixels are of segment {min(unknown)}, which SegmentSequence does not describe")
+        for number in sorted(there):
+            yield frame.number, number, plane == number
 
 
-def _draw(target: np.ndarray, inside: np.ndarray, value: int) -> None:
-    taken = int(((target != 0) & (target != value) & inside).sum())
-    if taken:
-        raise AnnotationError(f"segments overlap in {taken} voxels of a slice; one label a voxel was expected")
-    target[inside] = value
+def _sorted_in(
+    stacks: Sequence[seg_frames.Stacked], decoded: Iterator[tuple[int, int, np.ndarray]]
+) -> list[tuple[seg_frames.Stacked, _Pieces]]:
+    """Returns each stack with the pieces of its segments, cropped to what is inside."""
+    pieces: list[tuple[seg_frames.Stacked, _Pieces]] = [(stack, {}) for stack in stacks]
+    of_frame = {number: index for index, stack in enumerate(stacks) for number in stack.corners}
+    for number, segment, inside in decoded:
+        rows = np.flatnonzero(inside.any(axis=1))
+        if not rows.size:
+            continue
+        strip = inside[rows[0] : rows[-1] + 1]
+        columns = np.flatnonzero(strip.any(axis=0))
+        stack, of_stack = pieces[of_frame[number]]
+        k, row, column = stack.corners[number]
+        corner = (k, row + int(rows[0]), column + int(columns[0]))
+        of_stack.setdefault(segment, []).append((corner, strip[:, columns[0] : columns[-1] + 1].copy()))
+    return pieces
+
+
+def _of_empty(
+    wanted: dict[int, _Segment], pieces: Sequence[tuple[seg_frames.Stacked, _Pieces]], wishes: config.Annotations
+) -> list[Finding]:
+    empty = [number for number in wanted if not any(number in of_stack for _, of_stack in pieces)]
+    text = f"segment {', '.join(map(str, empty))} of {len(wanted)} has no voxel"
+    if empty and wishes.empty == "refuse":
+        raise AnnotationError(text, "empty_segment")
+    return [Finding("empty_segment", text)] if empty else []
+
+
+def _regions(
+    wanted: dict[int, _Segment],
+    pieces: Sequence[tuple[seg_frames.Stacked, _Pieces]],
+    volume: Volume,
+    wishes: config.Annotations,
+) -> tuple[tuple[Region, ...], list[Finding]]:
+    nothing = np.zeros((0, 0, 0), bool)
+    found: dict[int, list[Region]] = {number: [] for number in wanted}
+    findings: list[Finding] = []
+    for stack, of_stack in pieces:
+        own = [_region(one, of_stack.pop(number)) for number, one in wanted.items() if number in of_stack]
+        moved, said = grids.regions_onto(own, stack.affine, stack.shape, volume, wishes)
+        findings += [finding for finding in said if finding not in findings]
+        for one in moved:
+            found[one.number].append(one)
+    regions: list[Region] = []
+    for number, of_number in found.items():
+        regions += of_number or [Region(wanted[number].label, number, (0, 0, 0), nothing)]
+    return tuple(regions), findings
+
+
+def _region(segment: _Segment, pieces: Sequence[_Piece]) -> Region:
+    corners = np.array([corner for corner, _ in pieces])
+    ends = corners + [(1, *inside.shape) for _, inside in pieces]
+    low, high = corners.min(axis=0), ends.max(axis=0)
+    whole = np.zeros(high - low, bool)
+    for (slices, rows, columns), (_, inside) in zip(corners - low, pieces):
+        whole[slices, rows : rows + inside.shape[0], columns : columns + inside.shape[1]] |= inside
+    return Region(segment.label, segment.number, (int(low[0]), int(low[1]), int(low[2])), whole)
+
+
+def date_of(dataset: Dataset) -> str:
+    """Returns the day that an annotation was made on, YYYY-MM-DD, by ContentDate or SeriesDate; empty if untold."""
+    found = attributes.text(dataset, "ContentDate") or attributes.text(dataset, "SeriesDate")
+    return f"{found[:4]}-{found[4:6]}-{found[6:8]}" if len(found) == 8 and found.isdigit() else ""

@@ -13,14 +13,21 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from radkit.dicom import part10, scan
+from radkit.dicom import part10
+from radkit.dicom.annotations import written
 from radkit.dicom.annotations.form import AnnotationError
 from radkit.dicom.volumes import Volume
 
 
 @part10.silence()
 def write_seg(
-    mask: np.ndarray, volume: Volume, labels: Sequence[str], path: Path, when: datetime.datetime | None = None
+    mask: np.ndarray,
+    volume: Volume,
+    labels: Sequence[str],
+    path: Path,
+    when: datetime.datetime | None = None,
+    *,
+    by_hand: bool = False,
 ) -> None:
     """Writes a mask as a DICOM SEG that references the volume's instances.
 
@@ -28,27 +35,30 @@ def write_seg(
     never bears its name.
 
     Args:
-        mask: (slices, rows, columns) uint8 on the volume's grid, 0 outside, 1.. as `labels`.
+        mask: (slices, rows, columns) uint8 on the volume's grid, 0 outside, 1.. as `labels`. Structures that overlap:
+            (slices, rows, columns, labels) bool.
         volume: The image; its files are read again for the headers. Where it has no place (a radiograph), nor has
             the segmentation, which then names the image of each frame.
         labels: SegmentLabel of value 1, 2, ...
         path: The file to write.
         when: Date and time that the file says it was made at; now if not given. With it, the same bytes come out.
+        by_hand: Whether a person drew it (SegmentAlgorithmType MANUAL), not a network (AUTOMATIC).
 
     Raises:
         AnnotationError: The mask does not fit the image or the labels or is empty, the image's headers lack what a
             segmentation must repeat, or highdicom is not installed.
     """
     _check_mask(mask, volume, labels)
-    highdicom = _highdicom()
+    highdicom = written.highdicom("SEG")
     sources = _sources(volume)
-    uid = _derived_uid(volume, "instance", hashlib.sha256(mask.astype(np.uint8).tobytes()).hexdigest(), *labels)
+    mask = mask.astype(np.uint8)
+    uid = _derived_uid(volume, "instance", hashlib.sha256(mask.tobytes()).hexdigest(), *labels)
     try:
         segmentation = highdicom.seg.Segmentation(
             source_images=sources,
-            pixel_array=mask.astype(np.uint8),
+            pixel_array=_by_frame(mask, volume, sources),
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_segment(highdicom, n, label) for n, label in enumerate(labels, 1)],
+            segment_descriptions=[_segment(highdicom, n, label, by_hand) for n, label in enumerate(labels, 1)],
             series_instance_uid=_derived_uid(volume, "series"),
             series_number=100,
             sop_instance_uid=uid,
@@ -60,7 +70,7 @@ def write_seg(
             omit_empty_frames=True,
         )
     except part10.MALFORMED as error:
-        raise AnnotationError(f"no segmentation can be made of these headers ({type(error).__name__})") from error
+        raise written.impossible("segmentation", error) from error
     if "FrameOfReferenceUID" not in segmentation:
         segmentation.PatientOrientation = ""  # type 2C: there where no place says it
     _repeatable(segmentation, when)
@@ -83,8 +93,12 @@ def _repeatable(segmentation: Dataset, when: datetime.datetime | None) -> None:
 
 
 def _check_mask(mask: np.ndarray, volume: Volume, labels: Sequence[str]) -> None:
-    if mask.shape != volume.stored.shape:
+    if mask.shape[:3] != volume.stored.shape[:3] or mask.ndim not in (3, 4):
         raise AnnotationError(f"the mask has shape {mask.shape}, the volume {volume.stored.shape}")
+    if mask.ndim == 4 and (mask.dtype != bool or mask.shape[3] != len(labels)):
+        raise AnnotationError(
+            f"the mask has {mask.shape[3]} structures of {mask.dtype}; {len(labels)} of bool were expected, one a label"
+        )
     if mask.dtype.kind not in "iub" or not mask.any():
         raise AnnotationError(f"the mask is empty or not of whole numbers ({mask.dtype}); one voxel at least is needed")
     if mask.min() < 0 or mask.max() > len(labels):
@@ -95,38 +109,38 @@ def _check_mask(mask: np.ndarray, volume: Volume, labels: Sequence[str]) -> None
 
 
 def _sources(volume: Volume) -> list[Dataset]:
-    try:
-        sources = [scan.read_header(source) for source in volume.paths]
-    except scan.NotDicom as error:
-        raise AnnotationError(f"a file of the image cannot be read again: {error}") from error
-    if [str(source.SOPInstanceUID) for source in sources] != list(volume.instance_uids):
-        raise AnnotationError("the image's files have changed since the volume was read")
+    sources = written.headers(volume)
     if np.isfinite(volume.spacing_mm).all() and not volume.meta["FrameOfReferenceUID"]:
         raise AnnotationError("the image has a place but no FrameOfReferenceUID, which a segmentation must repeat")
     return sources
+
+
+def _by_frame(mask: np.ndarray, volume: Volume, sources: Sequence[Dataset]) -> np.ndarray:
+    """Returns a mask in the order of its one file's frames, of which the volume may hold but some."""
+    count = int(sources[0].get("NumberOfFrames") or 1)
+    if len(sources) > 1 or count == 1:
+        return mask
+    if len(set(volume.frame_numbers)) < len(mask):
+        raise AnnotationError("several slices are of one frame, as of a mosaic; a segmentation has a frame for each")
+    found = np.zeros((count, *mask.shape[1:]), mask.dtype)
+    found[list(volume.frame_numbers)] = mask
+    return found
 
 
 def _derived_uid(volume: Volume, *what: str) -> str:
     return pydicom.uid.generate_uid(entropy_srcs=[volume.meta["SeriesInstanceUID"], *what, "radkit segmentation"])
 
 
-def _highdicom() -> Any:
-    try:
-        import highdicom
-    except ImportError as error:
-        raise AnnotationError("writing a DICOM SEG needs highdicom: pip install 'radkit[serving]'") from error
-    return highdicom
-
-
-def _segment(highdicom: Any, number: int, label: str) -> Any:
+def _segment(highdicom: Any, number: int, label: str, by_hand: bool) -> Any:
     codes = pydicom.sr.codedict.codes
+    network = highdicom.AlgorithmIdentificationSequence(
+        name="radkit", version="1", family=pydicom.sr.coding.Code("123110", "DCM", "Artificial Intelligence")
+    )
     return highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=label,
         segmented_property_category=codes.SCT.AnatomicalStructure,
         segmented_property_type=pydicom.sr.coding.Code("113343008", "SCT", "Organ"),
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="radkit", version="1", family=pydicom.sr.coding.Code("123110", "DCM", "Artificial Intelligence")
-        ),
+        algorithm_type="MANUAL" if by_hand else "AUTOMATIC",
+        algorithm_identification=None if by_hand else network,
     )

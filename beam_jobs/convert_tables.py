@@ -1,0 +1,77 @@
+"""The tables that `convert` is given beside its images: labels, annotations, a curation's decisions."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+
+from radkit import config
+from radkit.data import sources
+from radkit.data.labels import Labels
+from radkit.deid import keys
+from radkit.errors import UserError
+
+CURATION = "curation.csv"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the flags name.
+
+    Attributes:
+        labels: The labels table, if the config has a label.
+        annotations: Annotations that are not below --input.
+        decisions: Whether a curation keeps a series, by SeriesInstanceUID; None without one.
+        paths: All files that this was read from.
+    """
+
+    labels: Labels | None
+    annotations: tuple[sources.Table, ...]
+    decisions: dict[str, bool] | None
+    paths: tuple[Path, ...]
+
+
+def read(values: flags.FlagValues, data: config.Data) -> Given:
+    """Returns what --labels, --annotations, --curation and --key name.
+
+    Raises:
+        UserError: One cannot be read, is missing, or has no use.
+    """
+    rename = _rename(values["key"].value)
+    labels = _labels(values["labels"].value, data, rename)
+    named: Sequence[str] = values["annotations"].value
+    if named and not (data.mask_labels or data.box_labels):
+        raise UserError("--annotations was given, but the config has neither data.mask_labels nor data.box_labels")
+    tables = tuple(sources.Table(Path(path), data, rename) for path in named)
+    curation = values["curation"].value
+    paths = [Path(path) for path in (values["labels"].value, values["key"].value) if path]
+    paths += [path for table in tables for path in table.paths]
+    paths += [Path(curation, CURATION)] if curation else []
+    return Given(labels, tables, _decisions(Path(curation)) if curation else None, tuple(p.resolve() for p in paths))
+
+
+def _rename(key: str | None) -> sources.Rename | None:
+    if key is None:
+        return None
+    read_key = keys.read(Path(key))
+    return lambda column, value: read_key.patient(value) if column == "PatientID" else read_key.uid(value)
+
+
+def _labels(path: str | None, data: config.Data, rename: sources.Rename | None) -> Labels | None:
+    if not data.label:
+        if path is not None:
+            raise UserError("--labels was given, but the config has no data.label: the column to read")
+        return None
+    if path is None:
+        raise UserError(f"the config's data.label is {data.label!r}, so --labels must name the table with that column")
+    return Labels(Path(path), data, rename)
+
+
+def _decisions(folder: Path) -> dict[str, bool]:
+    path = folder / CURATION
+    if not path.is_file():
+        raise UserError(f"--curation {folder} holds no {CURATION}; name a folder that `radkit curate` wrote")
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["SeriesInstanceUID"]: row["decision"] == "keep" for row in csv.DictReader(file)}

@@ -1,0 +1,220 @@
+"""Looks at every series before anything learns from it: what is kept, what is left out and why, on one page.
+
+    radkit curate --config hippocampus --input clean --output quality
+    radkit curate --config hippocampus --input clean --output quality --overrides decisions.csv
+
+The config's data.curate says which series are asked for (by their headers) and what faults leave out. The pixels of
+those that are asked for are read, with the annotations that belong to them: DICOM ones below --input by the series that
+they name, others by a table (--annotations, as `radkit convert` takes it). Writes into --output: `quality.html` (what
+to mend first, with pictures), `curation.csv` (each series: keep or leave_out, the reasons, who decided), `findings.csv`
+(what was found), `quarantine.csv` (files that are no DICOM), `summary.json` and `provenance.json`. Series are numbered
+alike in all of them; `radkit convert --curation` takes what is kept.
+
+--overrides is a CSV with the columns SeriesInstanceUID, decision (keep or leave_out), by (who), date (YYYY-MM-DD) and
+reason: what persons decided stands over the rules, and is recorded in curation.csv. The same input, config and tables
+give the same bytes on any number of workers. A run that was killed goes on where it was when it is started again.
+Beam's own flags are passed on (--runner, --direct_num_workers, ...).
+
+Exit status: 0 nothing was found and nothing set aside (what only a rule leaves out is no finding); 1 something was
+found or set aside, and is listed; 2 refused or interrupted, nothing written.
+"""
+
+import functools
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from absl import flags
+
+from beam_jobs import curate_close, curate_series, headers, runner
+from radkit import config, outputs, program
+from radkit.data import sources
+from radkit.deid import keys
+from radkit.dicom import curate, facts, scan
+from radkit.dicom.findings import Finding
+from radkit.errors import UserError
+
+FLAGS = program.new_flags(data_in="Folder of de-identified DICOM.", out="Folder to write the tables into.", config=True)
+flags.DEFINE_string(
+    "overrides", None, "CSV of persons' decisions: SeriesInstanceUID, decision, by, date, reason.", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "annotations",
+    [],
+    "Annotations that are not in --input: a CSV of mask files or of boxes, or COCO JSON; may be given again.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "key", None, "Key of `radkit anonymize`, where those tables hold the original identifiers.", flag_values=FLAGS
+)
+flags.DEFINE_integer("pictures", 144, "Series shown as pictures on the page, at most; 0 for none.", flag_values=FLAGS)
+
+BYTES_WORTH_A_POOL = 2**26
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the verb; see the module's docstring."""
+    return program.run(sys.modules[__name__], _run, argv, passes_on=True)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the flags name beside the images.
+
+    Attributes:
+        tables: Annotations that are not below --input.
+        overrides: What persons decided, by SeriesInstanceUID.
+        paths: All files that this was read from.
+        pictures: How many pictures the page holds at most.
+    """
+
+    tables: tuple[sources.Table, ...]
+    overrides: dict[str, curate.Override]
+    paths: tuple[Path, ...]
+    pictures: int
+
+
+def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
+    program.required(values, "config", "output")
+    runner.refuse_unknown(beam_flags)
+    experiment = config.load(values["config"].value, values["set"].value)
+    folder = program.input_folder(values).resolve()
+    output = Path(values["output"].value)
+    if output.resolve().is_relative_to(folder):
+        raise UserError("--output lies in --input, and would be read the next time; name a folder beside it")
+    given = _given(values, experiment.data)
+    paths = scan.find(folder)
+    settings = {
+        "data": config.to_json(experiment)["data"],
+        "pictures": given.pictures,
+        "tables": [outputs.digest_of_files([path], path.parent) for path in given.paths],
+    }
+    record = outputs.provenance("curate", settings, outputs.digest_of_names(paths, folder))
+    done = outputs.already_done(output, record)
+    if not done:
+        with outputs.staged(output, record, resumes=True) as aside:
+            job = curate_series.Job(str(aside), str(folder), experiment.data)
+            _curate(job, paths, given, beam_flags)
+    return _close(output, done)
+
+
+def _given(values: flags.FlagValues, data: config.Data) -> Given:
+    pictures, named, key = (values[name].value for name in ("pictures", "annotations", "key"))
+    if pictures < 0:
+        raise UserError(f"--pictures={pictures} was not expected; give 0 or more")
+    if named and not (data.mask_labels or data.box_labels):
+        raise UserError("--annotations was given, but the config has neither data.mask_labels nor data.box_labels")
+    if key and not named:
+        raise UserError("--key was given without --annotations, whose identifiers it is for")
+    tables = tuple(sources.Table(Path(path), data, _rename(key)) for path in named)
+    overrides = values["overrides"].value
+    decided = curate.read_overrides(Path(overrides)) if overrides is not None else {}
+    paths = [Path(path) for path in (overrides, key) if path] + [path for table in tables for path in table.paths]
+    return Given(tables, decided, tuple(path.resolve() for path in paths), pictures)
+
+
+def _rename(key: str | None) -> sources.Rename | None:
+    if key is None:
+        return None
+    read_key = keys.read(Path(key))
+    return lambda column, value: read_key.patient(value) if column == "PatientID" else read_key.uid(value)
+
+
+def _curate(job: curate_series.Job, paths: Sequence[Path], given: Given, beam_flags: Sequence[str]) -> None:
+    plan = curate_series.read_plan(job, [*paths, *given.paths])
+    if plan is None:
+        outputs.empty(Path(job.root))  # of what a run left whose plan no longer holds
+        plan = _plan(job, given, beam_flags)
+    left = curate_series.missing(job, plan)
+    if len(left) < len(plan.files):
+        done = len(plan.files) - len(left)
+        print(f"curate: goes on after {done} batches of series that an earlier run finished", file=sys.stderr)
+    if left:
+        build = functools.partial(graph, numbers=left, job=job)
+        slow = sum(plan.num_bytes[number] for number in left) >= BYTES_WORTH_A_POOL  # few files, many frames
+        num_items = sum(plan.files[number] for number in left)
+        runner.run(build, beam_flags, num_items=num_items, what="curate", pools=True, slow=slow, guarded=True)
+    curate_close.write(job, plan, given.overrides, given.pictures)
+    curate_close.tidy(job)
+
+
+def graph(pipeline: Any, ledger: str, *, numbers: Sequence[int], job: curate_series.Job) -> None:
+    """Builds the pipeline that looks at the batches of these numbers: nothing but numbers in it."""
+    _ = (
+        pipeline
+        | "Batches" >> beam.Create(numbers)
+        | beam.Reshuffle()
+        | "Look" >> runner.each(curate_series.examine, job, ledger)
+    )
+
+
+def _plan(job: curate_series.Job, given: Given, beam_flags: Sequence[str]) -> curate_series.Plan:
+    instances, unreadable = headers.read(Path(job.folder), Path(job.root, curate_series.HEADERS), beam_flags)
+    found = scan.group(instances)
+    images = [series for series in found if series.is_image]
+    if not images:
+        raise UserError(f"--input {job.folder} holds no image series; name a folder with DICOM images")
+    drawn, said = sources.in_series(found, job.data)
+    entries = [
+        _entry(number, series, drawn.get(series.uid, []), job.data, given)
+        for number, series in enumerate(images, start=1)
+    ]
+    for table in given.tables:
+        said = [*said, *table.findings, *table.unused()]
+    others = Counter(series.modality or "absent" for series in found if not series.is_image)
+    return curate_series.write_plan(job, entries, unreadable, dict(others), said)
+
+
+def _entry(
+    number: int, series: scan.Series, drawn: Sequence[sources.Source], data: config.Data, given: Given
+) -> curate_series.Entry:
+    found = against(series, data)
+    override = given.overrides.get(series.uid)
+    wanted = curate.judge(found, data.curate) or (override is not None and override.decision == "keep")
+    first = series.instances[0]
+    thickness = facts.numbers(first["SliceThickness"], 1)
+    by_image: dict[str, list[Path]] = defaultdict(list)
+    for instance in series.instances:
+        by_image[instance["SOPInstanceUID"]].append(instance.path)
+    return curate_series.Entry(
+        number=number,
+        uid=series.uid,
+        patient_id=first["PatientID"],
+        modality=series.modality,
+        paths=list(by_image.values()),
+        header_findings=found,
+        examined=wanted,
+        annotations=(*drawn, *(source for table in given.tables for source in table.of(series.instances))),
+        thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
+    )
+
+
+def against(series: scan.Series, data: config.Data) -> list[Finding]:
+    """Returns what the config's rules have against a series, by its headers."""
+    found = curate.rules(series.instances, data.curate)
+    if data.modalities and series.modality not in data.modalities:
+        said = f"Modality {series.modality or 'absent'} is not in data.modalities"
+        found = [Finding("modality_not_asked", said), *found]
+    return found
+
+
+def _close(output: Path, done: bool) -> int:
+    summary = outputs.read_json(output / curate_close.SUMMARY)
+    if summary["overrides_without_series"]:
+        count = summary["overrides_without_series"]
+        print(f"curate: {count} overrides are about series that are not here; see findings.csv", file=sys.stderr)
+    print(
+        f"curate: {'already done: ' if done else ''}{summary['series']} series of {summary['patients']} patients: "
+        f"{summary['kept']} kept, {summary['left_out']} left out, {summary['overridden']} decided by persons; "
+        f"{summary['with_faults']} with faults, {summary['with_warnings']} with warnings; "
+        f"{summary['quarantined']} files set aside -> {output / curate_close.PAGE}"
+    )
+    return program.QUARANTINED if curate_close.found_something(summary) else program.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,171 @@
+"""A labels table as rows: which columns it has, and what stands in each row; what a row means, `labels` decides."""
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TextIO
+
+from radkit import config
+from radkit.dicom.annotations.form import REFERENCE_STANDARDS
+from radkit.errors import UserError, did_you_mean
+
+# The most specific first: what says something of one image goes before what says it of a whole patient.
+KEYS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
+OPTIONAL = ("reader", "date", "reference_standard")
+_SEPARATORS = ",;\t"
+_ROUNDED = re.compile(r"\d+([.,]\d+)?[eE]\+\d+")  # what Excel makes of long numbers
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own, before the header
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+Rename = Callable[[str, str], str]
+
+
+class Row(NamedTuple):
+    """One row that counts, as plain values: a table may have a million."""
+
+    value: int  # place of the class
+    reader: str
+    date: str  # YYYY-MM-DD
+    reference_standard: str
+    line: int
+    others: tuple[str, ...]  # values of the less specific identifier columns
+
+
+class Table:
+    """The rows of a file that count, one after the other.
+
+    Attributes:
+        name: The file's, for messages.
+        key: The identifier column by which images are found, the most specific.
+        others: The identifier columns beside it.
+        num_unknown: Rows left out so far, as their class is none of the config's.
+        num_of_others: Rows left out so far, as their reader or reference standard is not wanted.
+    """
+
+    def __init__(self, path: Path, data: config.Data, rename: Rename | None) -> None:
+        if not path.is_file():
+            raise UserError(f"--labels {path} does not exist; name a CSV file")
+        self.name, self.num_unknown, self.num_of_others = path.name, 0, 0
+        self._path, self._data, self._rename = path, data, rename
+        self._readers, self._wanted = data.annotations.readers, data.annotations.reference_standards
+        self._dates, self._standards = {"": ""}, {"", *REFERENCE_STANDARDS}
+        self._classes = {str(i): i for i in range(len(data.class_names))}
+        self._classes |= {name: i for i, name in enumerate(data.class_names)}
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """Yields (identifier, row) in the file's order.
+
+        Raises:
+            UserError: It is no such table, or a row cannot be used and no setting says what becomes of it.
+        """
+        with self._path.open("rb") as start:
+            encoding = "utf-16" if start.read(2) in _UTF_16 else "utf-8-sig"
+        try:
+            with self._path.open(newline="", encoding=encoding) as file:
+                yield from self._read(file)
+        except (UnicodeError, csv.Error) as error:
+            raise UserError(f"--labels {self.name} is no CSV file in UTF-8; save it as one") from error
+
+    def refuse(self, line: int, what: str) -> NoReturn:
+        """Raises what is wrong with a row."""
+        raise UserError(f"--labels {self.name}, line {line}: {what}")
+
+    def _read(self, file: TextIO) -> Iterator[tuple[str, Row]]:
+        first = file.readline()
+        told = _SEPARATOR_LINE.fullmatch(first)
+        above = 1 if told else 0
+        header = file.readline() if told else first
+        separator = told[1] if told else max(_SEPARATORS, key=lambda s: len(self._known(_split(header, s))))
+        reader = csv.reader(chain([header], file), delimiter=separator)
+        columns = [column.strip() for column in next(reader, [])]
+        values_of, num_columns, strip = itemgetter(*self._places(columns)), len(columns), str.strip
+        for cells in reader:
+            if len(cells) > num_columns:  # a comma too many: which value belongs to which column is a guess
+                self.refuse(reader.line_num + above, f"more values than the {num_columns} columns")
+            while len(cells) <= num_columns:  # the last stands for columns that are not there
+                cells.append("")
+            found = self._row([*map(strip, values_of(cells))], reader.line_num + above)
+            if found is not None:
+                yield found
+
+    def _known(self, columns: Sequence[str]) -> set[str]:
+        return {column.strip() for column in columns} & {*KEYS, self._data.label}
+
+    def _places(self, columns: Sequence[str]) -> list[int]:
+        """Returns the places of label, reader, date, reference standard and identifiers; past the end: not there."""
+        keys = [key for key in KEYS if key in columns]
+        if not keys or self._data.label not in columns:
+            raise UserError(
+                f"--labels {self.name} has the columns {', '.join(columns) or 'none'}; one of "
+                f"{', '.join(KEYS)} and {self._data.label!r} were expected"
+            )
+        self.key, self.others = keys[0], tuple(keys[1:])
+        exact = {self._data.label, *keys}
+        names = [column if column in exact else column.lower() for column in columns]
+        wanted = (self._data.label, *(name for name in OPTIONAL if name != self._data.label), *keys)
+        twice = [name for name in wanted if names.count(name) > 1]
+        if twice:
+            raise UserError(f"--labels {self.name} has the column {twice[0]} more than once; leave one")
+        optional = [names.index(n) if n in names and n != self._data.label else len(columns) for n in OPTIONAL]
+        return [names.index(self._data.label), *optional, *map(names.index, keys)]
+
+    def _row(self, values: list[str], line: int) -> tuple[str, Row] | None:
+        """Returns a row's identifier and values; None of one that says nothing or does not count."""
+        name, reader, when, standard, uid, *others = values
+        if not name:
+            return None
+        if standard not in self._standards:
+            near = did_you_mean(standard, REFERENCE_STANDARDS)
+            self.refuse(line, f"reference_standard is none of {', '.join(REFERENCE_STANDARDS)}{near}")
+        if (self._readers and reader not in self._readers) or (self._wanted and standard not in self._wanted):
+            self.num_of_others += 1
+            return None
+        value = self._classes.get(name)
+        if value is None:
+            self._unknown(name, line)
+            return None
+        if not uid:
+            self.refuse(line, f"{self.key} is empty; each class needs one")
+        day = self._dates[when] if when in self._dates else self._day(when, line)
+        if self._rename is not None or "+" in uid:
+            uid, *others = (self._named(*pair, line) for pair in zip((self.key, *self.others), (uid, *others)))
+        return uid, Row(value, reader, day, standard, line, tuple(others))
+
+    def _unknown(self, name: str, line: int) -> None:
+        if self._data.annotations.unknown_class == "refuse":
+            known = self._data.class_names
+            self.refuse(
+                line,
+                f"class {name!r} is none of {', '.join(known)}{did_you_mean(name, known)}; correct it, or set "
+                "data.annotations.unknown_class='leave_out'",
+            )
+        self.num_unknown += 1
+
+    def _named(self, column: str, value: str, line: int) -> str:
+        """Returns the identifier that images bear."""
+        if column != "PatientID" and "+" in value and _ROUNDED.fullmatch(value):
+            self.refuse(line, f"{column} was rounded, as Excel does with long numbers; import the column as text")
+        return self._rename(column, value) if self._rename is not None and value else value
+
+    def _day(self, when: str, line: int) -> str:
+        """Returns a date as YYYY-MM-DD; a date may tell who a patient is, so that a wrong one is not shown."""
+        for form, length in (("%Y-%m-%d", 10), ("%Y%m%d", 8)):
+            day = _parsed(when, form) if len(when) == length and when.isascii() else None
+            if day is not None:
+                return self._dates.setdefault(when, day.date().isoformat())
+        self.refuse(line, "date is none; YYYY-MM-DD or YYYYMMDD was expected")
+
+
+def _split(header: str, separator: str) -> list[str]:
+    return next(csv.reader([header], delimiter=separator), [])
+
+
+def _parsed(when: str, form: str) -> Any:
+    try:
+        return datetime.strptime(when, form)
+    except ValueError:
+        return None

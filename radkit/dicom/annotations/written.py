@@ -1,0 +1,62 @@
+"""What writers of annotations share: the image's headers, read again, and highdicom."""
+
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from radkit.dicom import scan
+from radkit.dicom.annotations.form import AnnotationError
+from radkit.dicom.volumes import Volume
+
+
+def headers(volume: Volume) -> list[Dataset]:
+    """Returns the headers of an image's files, in the order of its slices, each file's once.
+
+    Raises:
+        AnnotationError: They cannot be read again, have changed since, or the slices are of no file.
+    """
+    if not volume.paths:
+        raise AnnotationError("the volume's slices are of no file: they were interpolated; read it as acquired")
+    by_path = {}
+    try:
+        for path in volume.paths:
+            if path not in by_path:
+                by_path[path] = scan.read_header(path)
+    except scan.NotDicom as error:
+        raise AnnotationError(f"a file of the image cannot be read again: {error}") from error
+    if [str(by_path[path].SOPInstanceUID) for path in volume.paths] != list(volume.instance_uids):
+        raise AnnotationError("the image's files have changed since the volume was read")
+    for header in by_path.values():
+        if not header.get("SpecificCharacterSet", "x"):
+            del header.SpecificCharacterSet  # there and empty is the same as absent, but not to highdicom
+    return list(by_path.values())
+
+
+def highdicom(what: str) -> Any:
+    """Returns highdicom, which only writers need.
+
+    Args:
+        what: What is to be written, for the message.
+
+    Raises:
+        AnnotationError: It is not installed.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        raise AnnotationError(f"writing a DICOM {what} needs highdicom: pip install 'radkit[serving]'") from error
+    return highdicom
+
+
+def impossible(what: str, error: Exception) -> AnnotationError:
+    """Returns the error to raise where highdicom can make nothing of an image's headers.
+
+    Args:
+        what: What was to be written.
+        error: What highdicom raised.
+    """
+    if isinstance(error, AnnotationError):
+        return error
+    keyword = getattr(error, "name", None) if isinstance(error, AttributeError) else None
+    why = f"they have no {keyword}" if keyword else type(error).__name__
+    return AnnotationError(f"no {what} can be made of these headers ({why})")

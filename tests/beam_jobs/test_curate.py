@@ -1,0 +1,735 @@
+"""Curation as a job: what is kept and why, the same bytes however it went, and one bad series takes no other."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from beam_jobs import curate as job
+from beam_jobs import curate_close, curate_page, curate_picture, curate_population, curate_series, curate_values
+from radkit import config, outputs
+from radkit.data import convert
+from radkit.dicom import annotations, read_volumes, write
+from radkit.dicom.findings import KINDS, Finding
+from radkit.dicom.volumes import Volume
+from tests import made_up
+from tests.reports import page_check
+
+REPOSITORY = Path(__file__).parents[2]
+SIZES = (10, 24, 20)
+
+
+def uid(patient: int, series: int = 1) -> str:
+    return str(made_up.header(patient=patient, series=series)["SeriesInstanceUID"])
+
+
+def phantom(seed: int, sizes: Sequence[int] = SIZES) -> np.ndarray:
+    """Returns something like a body in air, HU + 1024, int16."""
+    random = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, s) for s in sizes], indexing="ij"), -1)
+    body = np.linalg.norm(grid[..., 1:], axis=-1) < 0.8
+    organ = np.linalg.norm(grid - random.uniform(-0.2, 0.2, 3), axis=-1) < 0.4
+    values = np.where(body, 1024 + 40, 24) + 80 * organ + random.normal(0, 8, sizes)
+    return values.astype(np.int16)
+
+
+def series(
+    folder: Path, patient: int, number: int = 1, *, seed: int = -1, modality: str = "CT", **more: object
+) -> Path:
+    """Writes a made-up series, below a folder of its own."""
+    said = made_up.header(modality, patient, number, RescaleIntercept=-1024, RescaleSlope=1, **more)
+    place = np.diag([1.5, 1.5, 2.0, 1.0])
+    write.write_series(phantom(patient if seed < 0 else seed), place, said, folder / f"{patient}-{number}")
+    return folder / f"{patient}-{number}"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def settings(folder: Path, **data: object) -> str:
+    """Writes a config and returns its name."""
+    made = config.Experiment(
+        data=config.Data(dataset="made", **data),  # type: ignore[arg-type]
+        model=config.Model("unet"),
+        task=config.Task("segmentation"),
+    )
+    path = folder / "config.json"
+    path.write_text(json.dumps(config.to_json(made)))
+    return str(path)
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out what is looked for in pixels, which has tests of its own."""
+    monkeypatch.setattr(curate_series.checks, "of_volume", lambda _: [])
+
+
+@pytest.fixture
+def call(alone: None, tmp_path: Path):
+    """Returns a call of the job on `tmp_path / dicom`: its status and the output."""
+
+    def called(*flags: str, output: str = "quality", **data: object) -> tuple[int, Path]:
+        said = [f"--config={settings(tmp_path, **data)}", f"--input={tmp_path / 'dicom'}"]
+        status = job.main(["radkit curate", *said, f"--output={tmp_path / output}", *flags])
+        return status, tmp_path / output
+
+    return called
+
+
+def names(folder: Path, name: str) -> dict[str, list[str]]:
+    """Returns the texts of findings of a kind by SeriesInstanceUID."""
+    found: dict[str, list[str]] = {}
+    for row in table(folder / curate_close.FINDINGS):
+        if row["name"] == name:
+            found.setdefault(row["SeriesInstanceUID"], []).append(row["text"])
+    return found
+
+
+# --- decisions ------------------------------------------------------------------------------------------------------
+
+
+def test_where_nothing_is_found_all_is_kept_and_the_status_is_0(call, tmp_path, capsys) -> None:
+    for patient in (1, 2, 3):
+        series(tmp_path / "dicom", patient)
+    status, folder = call()
+    assert status == 0
+    rows = table(folder / curate_close.CURATION)
+    assert [(row["series"], row["SeriesInstanceUID"], row["PatientID"]) for row in rows] == [
+        (str(n), uid(n), f"P{n:03d}") for n in (1, 2, 3)
+    ]
+    assert {(row["decision"], row["decided_by"], row["reasons"]) for row in rows} == {("keep", "rules", "")}
+    assert {row["num_instances"] for row in rows} == {"10"}
+    assert {row["severity"] for row in table(folder / curate_close.FINDINGS)} <= {"note"}
+    assert "curate: 3 series of 3 patients: 3 kept, 0 left out" in capsys.readouterr().out
+    assert {path.name for path in folder.iterdir()} == {
+        "curation.csv", "findings.csv", "quality.html", "quarantine.csv", "summary.json", "provenance.json",
+    }  # fmt: skip
+
+
+def test_what_only_a_rule_leaves_out_is_counted_and_is_no_finding(call, tmp_path) -> None:
+    series(tmp_path / "dicom", 1)
+    series(tmp_path / "dicom", 2, modality="MR")
+    series(tmp_path / "dicom", 3, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    status, folder = call(modalities=("CT",))
+    assert status == 0
+    told = {row["SeriesInstanceUID"]: (row["decision"], row["reasons"]) for row in table(folder / "curation.csv")}
+    assert told[uid(1)] == ("keep", "")
+    assert told[uid(2)] == ("leave_out", "modality_not_asked")
+    assert told[uid(3)] == ("leave_out", "localizer")
+    summary = outputs.read_json(folder / "summary.json")
+    assert summary["left_out_by_reason"] == {"localizer": 1, "modality_not_asked": 1}
+    assert summary["kept"] == 1
+
+
+def test_pixels_of_what_is_not_asked_for_are_not_read(call, tmp_path, monkeypatch) -> None:
+    series(tmp_path / "dicom", 1)
+    series(tmp_path / "dicom", 2, modality="MR")
+    looked = tmp_path / "looked"
+    looked.mkdir()
+    monkeypatch.setattr(
+        curate_series.checks, "of_volume", lambda volume: [(looked / volume.meta["Modality"]).touch()][:0]
+    )
+    call(modalities=("MR",))
+    assert [path.name for path in looked.iterdir()] == ["MR"]
+
+
+def test_one_bad_series_is_a_fault_and_takes_no_other_with_it(call, tmp_path) -> None:
+    for patient in (1, 2, 3):
+        series(tmp_path / "dicom", patient)
+    (tmp_path / "dicom" / "2-1" / "0004.dcm").unlink()
+    (tmp_path / "dicom" / "note.txt").write_text("hello")
+    status, folder = call()
+    assert status == 1
+    told = {row["SeriesInstanceUID"]: row for row in table(folder / "curation.csv")}
+    assert [told[uid(n)]["decision"] for n in (1, 2, 3)] == ["keep", "leave_out", "keep"]
+    assert "slices are missing" in told[uid(2)]["note"]
+    assert [row["path"] for row in table(folder / "quarantine.csv")] == ["note.txt"]
+    assert outputs.read_json(folder / "summary.json")["with_faults"] == 1
+
+
+def test_a_series_that_is_refused_is_still_shown(call, tmp_path) -> None:
+    (series(tmp_path / "dicom", 2) / "0004.dcm").unlink()
+    images = page_check.read((call()[1] / "quality.html").read_text()).images
+    assert any("slices are missing" in str(image["alt"]) for image in images)
+
+
+def broken(volume: Volume) -> list[Finding]:
+    if volume.meta["PatientID"] == "P002":
+        raise RuntimeError("a defect")
+    return []
+
+
+def test_a_defect_of_a_check_costs_one_series(call, tmp_path, monkeypatch) -> None:
+    for patient in (1, 2, 3):
+        series(tmp_path / "dicom", patient)
+    monkeypatch.setattr(curate_series.checks, "of_volume", broken)
+    status, folder = call()
+    assert status == 1
+    (text,) = names(folder, "unreadable_series")[uid(2)]
+    assert text == "not foreseen (RuntimeError): a defect of radkit or of a library"
+    assert outputs.read_json(folder / "summary.json")["kept"] == 2
+
+
+@pytest.mark.parametrize(("taken", "refused"), [("one", True), ("largest", True), ("all", False)])
+def test_a_series_of_two_volumes_is_a_fault_where_the_config_takes_one(call, tmp_path, taken, refused) -> None:
+    folder = series(tmp_path / "dicom", 1, modality="MR", EchoTime=10)
+    series(tmp_path / "more", 1, modality="MR", EchoTime=20)
+    for number, path in enumerate(sorted((tmp_path / "more" / "1-1").iterdir())):
+        made_up.change(path, lambda dataset, n=number: setattr(dataset, "SOPInstanceUID", f"1.2.9.{n}"))
+        path.rename(folder / f"more-{path.name}")
+    status, output = call(volumes=taken)
+    assert set(names(output, "too_many_volumes")) == ({uid(1)} if refused else set())
+    assert status == refused
+
+
+def test_findings_of_many_volumes_are_told_in_few_lines() -> None:
+    found = [Finding("noisy", f"volume {n}") for n in range(200)]
+    told = [finding.text for finding in curate_series._some_of_each(found)]
+    assert told == ["volume 0", "volume 1", "volume 2", "and 197 more like it in this series"]
+
+
+@pytest.mark.parametrize("accepted", [(), ("constant_image",)])
+def test_what_the_checks_find_decides_unless_it_is_accepted(tmp_path, accepted) -> None:
+    series(tmp_path / "dicom", 1)
+    said = made_up.header("CT", 2, 1, RescaleIntercept=-1024, RescaleSlope=1)
+    write.write_series(np.full(SIZES, 7, np.int16), np.diag([1.5, 1.5, 2.0, 1.0]), said, tmp_path / "dicom" / "2")
+    rules = config.Curate(accepted=(*accepted, *(name for name in KINDS if name != "constant_image")))
+    flags = [f"--config={settings(tmp_path, curate=rules)}", f"--input={tmp_path / 'dicom'}"]
+    assert job.main(["curate", *flags, f"--output={tmp_path / 'quality'}"]) == 1
+    told = {row["SeriesInstanceUID"]: row for row in table(tmp_path / "quality" / "curation.csv")}
+    assert uid(2) in names(tmp_path / "quality", "constant_image")
+    assert told[uid(2)]["decision"] == ("keep" if accepted else "leave_out")
+    assert told[uid(1)]["decision"] == "keep"
+
+
+# --- the folder as a whole ------------------------------------------------------------------------------------------
+
+
+def test_the_same_images_under_two_patients_are_a_fault_within_one_a_warning(call, tmp_path) -> None:
+    series(tmp_path / "dicom", 1, seed=1)
+    series(tmp_path / "dicom", 2, seed=1)
+    series(tmp_path / "dicom", 3, 1, seed=3)
+    series(tmp_path / "dicom", 3, 2, seed=3)
+    series(tmp_path / "dicom", 4)
+    status, folder = call()
+    assert status == 1
+    assert names(folder, "duplicate_images") == {
+        uid(1): ["the pixels are those of series 2"], uid(2): ["the pixels are those of series 1"],
+    }  # fmt: skip
+    assert set(names(folder, "repeated_images")) == {uid(3, 1), uid(3, 2)}
+    told = {row["SeriesInstanceUID"]: row["decision"] for row in table(folder / "curation.csv")}
+    assert [told[u] for u in (uid(1), uid(2), uid(3, 1), uid(4))] == ["leave_out", "leave_out", "keep", "keep"]
+
+
+def row(number: int, **more: object) -> curate_series.Row:
+    made = {
+        "number": number, "uid": f"1.2.{number}", "patient_id": f"P{number}", "modality": "CT", "num_instances": 9,
+        "thickness_mm": 5.0, "findings": [], "num_volumes": 1, "num_slices": 40, "spacing_mm": [5.0, 0.7, 0.7],
+        "values": [-1000.0, 30.0, 900.0], "histogram": [1 / 64] * 64, "digests": [f"d{number}"], "aspect": 1.0,
+    }  # fmt: skip
+    return {**made, **more}
+
+
+def test_a_series_unlike_all_others_stands_out_with_what_is_usual() -> None:
+    rows = [row(n, spacing_mm=[5.0, 0.7 + 0.002 * (n % 20), 0.7]) for n in range(1, 60)]
+    rows.append(row(60, spacing_mm=[5.0, 7.0, 7.0]))
+    (found,) = curate_population.outliers(rows)
+    assert found.number == 60
+    assert found.text.startswith("pixel spacing 7 mm; half of the CT series: 0.7")
+
+
+def test_a_second_protocol_and_a_handful_of_series_do_not_stand_out() -> None:
+    rows = [row(n, thickness_mm=1.0 if n % 5 == 0 else 5.0) for n in range(1, 100)]
+    assert curate_population.outliers(rows) == []
+    few = [row(n) for n in range(1, curate_population.LEAST - 1)]
+    assert curate_population.outliers([*few, row(99, thickness_mm=50.0)]) == []
+
+
+@given(st.lists(st.floats(0.01, 1e4), min_size=20, max_size=60))
+def test_at_most_a_twentieth_of_a_modality_stands_out_in_one_feature(values: list[float]) -> None:
+    rows = [row(n, thickness_mm=value) for n, value in enumerate(values, start=1)]
+    assert len(curate_population.outliers(rows)) <= len(values) / 20
+
+
+def test_thousands_of_copies_take_no_square_of_their_number() -> None:
+    rows = [row(n, digests=["same"], patient_id=f"P{n // 2}") for n in range(1, 20_001)]
+    begun = time.monotonic()
+    found = curate_population.duplicates(rows)
+    assert time.monotonic() - begun < 5
+    assert len(found) == 20_000
+    assert {f.name for f in found[500]} == {"duplicate_images", "repeated_images"}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=14))
+def test_duplicates_are_those_that_all_pairs_tell(held: list[tuple[int, int]]) -> None:
+    rows = [row(n, patient_id=f"P{patient}", digests=[str(d)]) for n, (patient, d) in enumerate(held)]
+    for one in rows:
+        others = [o for o in rows if o is not one and o["digests"] == one["digests"]]
+        expected = {"repeated_images" if o["patient_id"] == one["patient_id"] else "duplicate_images" for o in others}
+        assert {f.name for f in curate_population.duplicates(rows).get(one["number"], [])} == expected
+
+
+def volume(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> Volume:
+    count = len(stored)
+    return Volume(
+        stored, np.full(count, slope, np.float32), np.full(count, intercept, np.float32), np.eye(4), (2.0, 1.0, 1.0),
+        {"Modality": "MR"}, (), (), (),
+    )  # fmt: skip
+
+
+STORED = arrays.arrays(np.int16, st.tuples(*[st.integers(1, 5)] * 3), elements=st.integers(-9, 9))
+
+
+@given(STORED, st.integers(-50, 50))
+def test_volumes_of_the_same_values_are_the_same_unless_they_are_blank(stored: np.ndarray, shift: int) -> None:
+    told = curate_values.digest(volume(stored))
+    assert bool(told) == (len(np.unique(stored)) > 1)
+    assert told == curate_values.digest(volume((stored + shift).astype(np.int32), intercept=-shift))
+    changed = stored.copy()
+    changed[0, 0, 0] += 100
+    assert curate_values.digest(volume(changed)) != told or stored.size == 1  # one voxel is blank whatever it holds
+
+
+@given(st.integers(1, 40), st.sampled_from([(1, 64, 64), (3, 50, 71), (40, 30, 30)]))
+def test_a_sample_of_values_is_of_the_volume_and_spread_over_it(most: int, shape: tuple[int, int, int]) -> None:
+    stored = np.random.default_rng(most).integers(-99, 99, shape).astype(np.int16)
+    whole = volume(stored, 2.0, -5.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curate_values, "_MOST_SAMPLED", most * 100)
+        values = curate_values.sampled(whole)
+    assert len(values) <= most * 100
+    assert set(values) <= set(whole.array.reshape(-1))
+    assert len(values) >= min(whole.stored.size, most * 100) / 3
+
+
+@given(arrays.arrays(np.float32, st.integers(1, 50), elements=st.floats(-(2.0**99), 2.0**99, width=32)))
+def test_histograms_hold_every_value(values: np.ndarray) -> None:
+    for modality in ("CT", "MR"):
+        made = curate_values.histogram(values, modality)
+        assert len(made) == curate_values.BINS
+        assert sum(made) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_mask_unlike_those_of_the_other_cases_is_told() -> None:
+    figures = [{"organ": {"volume": 9 + 0.1 * (n % 7), "row_place": 0.5 + 0.01 * (n % 5)}} for n in range(30)]
+    figures[11] = {"organ": {"volume": 9.3, "row_place": 0.9}}
+    found = curate_population.masks([row(n, mask_features=told) for n, told in enumerate(figures)])
+    assert {number: [f.name for f in told] for number, told in found.items()} == {11: ["unlike_others"]}
+    assert curate_population.masks([row(1), row(2)]) == {}
+
+
+# --- overrides ------------------------------------------------------------------------------------------------------
+
+
+def overrides(folder: Path, *rows: str, header: str = "SeriesInstanceUID,decision,by,date,reason") -> str:
+    path = folder / "decisions.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return f"--overrides={path}"
+
+
+def test_what_a_person_decided_stands_over_the_rules_and_is_recorded(call, tmp_path) -> None:
+    series(tmp_path / "dicom", 1)
+    series(tmp_path / "dicom", 2, modality="MR")
+    series(tmp_path / "dicom", 3)
+    told = overrides(
+        tmp_path, f"{uid(1)},leave_out,A. Reader,2026-03-14,wrong knee", f"{uid(2)},keep,B. Reader,2026-03-15,needed"
+    )
+    status, folder = call(told, modalities=("CT",))
+    assert status == 0
+    rows = {row["SeriesInstanceUID"]: row for row in table(folder / "curation.csv")}
+    first, second = rows[uid(1)], rows[uid(2)]
+    assert (first["decision"], first["decided_by"], first["note"]) == (
+        "leave_out",
+        "A. Reader",
+        "2026-03-14: wrong knee",
+    )
+    assert first["reasons"] == "left_out_by_person"
+    assert (second["decision"], second["decided_by"], second["reasons"]) == ("keep", "B. Reader", "modality_not_asked")
+    assert rows[uid(3)]["decided_by"] == "rules"
+    summary = outputs.read_json(folder / "summary.json")
+    assert (summary["overridden"], summary["overrides_against_rules"], summary["kept"]) == (2, 2, 2)
+    page = (folder / "quality.html").read_text()
+    assert "Decided by persons" in page
+    assert "1, MR" in page or "Series 2, MR" in page  # what a person keeps is looked at, too
+
+
+def test_an_override_of_a_series_that_is_not_there_is_told(call, tmp_path, capsys) -> None:
+    series(tmp_path / "dicom", 1)
+    status, folder = call(overrides(tmp_path, "1.2.3,keep,A. Reader,2026-03-14,needed"))
+    assert status == 1
+    assert "1 overrides are about series that are not here" in capsys.readouterr().err
+    assert set(names(folder, "override_without_series")) == {""}
+    assert "override of a series that is not there" in (folder / "quality.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "rows", [["1.2,kept,A,2026-03-14,why"], ["1.2,keep,,2026-03-14,why"], ["1.2,keep,A,14.3.,why"]]
+)
+def test_overrides_that_do_not_say_all_are_refused(call, tmp_path, rows, capsys) -> None:
+    series(tmp_path / "dicom", 1)
+    status, folder = call(overrides(tmp_path, *rows))
+    assert status == 2
+    assert "line 2" in capsys.readouterr().err
+    assert not folder.exists()
+
+
+# --- masks and pictures ---------------------------------------------------------------------------------------------
+
+
+def test_masks_are_outlined_on_the_slice_that_has_most_of_them(tmp_path) -> None:
+    image = read_volumes(series(tmp_path, 1))[0]
+    mask = np.zeros(SIZES, bool)
+    mask[7, 5:15, 5:15] = True
+    mask[2, 5:7, 5:7] = True
+    plain, _ = curate_picture.encoded(image)
+    drawn, aspect = curate_picture.encoded(image, mask)
+    assert (kind_of(plain), kind_of(drawn)) == ("grey", "colour")
+    shown = pixels_of(drawn)
+    blue = (shown == np.array([86, 180, 233])).all(axis=-1)
+    expected = mask[7].copy()
+    expected[6:14, 6:14] = False
+    np.testing.assert_array_equal(blue, expected)
+    assert aspect == pytest.approx(24 / 20)
+
+
+def pixels_of(picture: str) -> np.ndarray:
+    import base64
+    import io
+
+    from matplotlib import image
+
+    return (image.imread(io.BytesIO(base64.b64decode(picture)), format="png")[..., :3] * 255).round().astype(int)
+
+
+def kind_of(picture: str) -> str:
+    import base64
+
+    return {0: "grey", 2: "colour"}[base64.b64decode(picture)[25]]
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from([np.int16, np.uint16, np.float32]),
+        st.tuples(st.integers(1, 3), st.integers(1, 300), st.integers(1, 300)),
+        elements=st.integers(0, 100), fill=st.just(3),
+    ),
+)  # fmt: skip
+def test_any_volume_has_a_small_picture(stored: np.ndarray) -> None:
+    picture, aspect = curate_picture.encoded(volume(stored))
+    assert max(pixels_of(picture).shape[:2]) <= curate_picture.SIDE
+    assert 0.1 <= aspect <= 10
+
+
+def test_masks_that_do_not_fit_are_findings_and_take_no_other_with_them(call, tmp_path) -> None:
+    for patient in (1, 2):
+        folder = series(tmp_path / "dicom", patient)
+        image = read_volumes(folder)[0]
+        mask = np.zeros(SIZES, np.uint8)
+        mask[4:6, 8:14, 8:14] = 1
+        annotations.write_seg(mask, image, ("organ",), folder / "seg.dcm")
+    made_up.change(
+        tmp_path / "dicom" / "2-1" / "seg.dcm", lambda dataset: setattr(dataset, "FrameOfReferenceUID", "1.2.3.4")
+    )
+    series(tmp_path / "dicom", 3)
+    status, folder = call(mask_labels=("organ",))
+    assert status == 1
+    rows = {row["SeriesInstanceUID"]: row for row in table(folder / "curation.csv")}
+    assert rows[uid(1)]["decision"] == "keep"
+    assert rows[uid(2)]["reasons"] == "other_frame_of_reference"
+    assert set(names(folder, "images_without_labels")) == {uid(3)}
+    assert outputs.read_json(folder / "summary.json")["not_images"] == {"SEG": 2}
+
+
+def test_masks_of_other_kinds_belong_by_a_table(call, tmp_path) -> None:
+    series(tmp_path / "dicom", 1)
+    mask = np.zeros(SIZES, np.uint8)
+    mask[4:6, 8:14, 8:14] = 1
+    image = SimpleITK.GetImageFromArray(mask)
+    image.SetSpacing((1.5, 1.5, 2.0))
+    (tmp_path / "masks").mkdir()
+    SimpleITK.WriteImage(image, tmp_path / "masks" / "one.nii.gz")
+    rows = tmp_path / "masks" / "masks.csv"
+    rows.write_text(f"SeriesInstanceUID,file\n{uid(1)},one.nii.gz\n{uid(9)},one.nii.gz\n")
+    status, folder = call(f"--annotations={rows}", mask_labels=("organ",))
+    assert status == 1
+    assert names(folder, "images_without_labels") == {}
+    assert set(names(folder, "labels_without_images")) == {""}
+    page = (folder / "quality.html").read_text()
+    assert "labels whose images are not there" in page
+    (picture,) = [str(image["src"]).partition(",")[2] for image in page_check.read(page).images[-1:]]
+    assert kind_of(picture) == "colour"  # an outline is drawn
+
+
+def test_annotations_that_no_label_asks_for_and_a_key_without_them_are_refused(call, tmp_path, capsys) -> None:
+    series(tmp_path / "dicom", 1)
+    assert call("--annotations=masks.csv")[0] == 2
+    assert "neither data.mask_labels nor data.box_labels" in capsys.readouterr().err
+    assert call("--key=key.json")[0] == 2
+    assert "--key was given without --annotations" in capsys.readouterr().err
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+def parts(root: Path, count: int) -> curate_series.Plan:
+    """Writes parts of made-up series, with pictures of noise: the largest there are."""
+    random = np.random.default_rng(0)
+    pictures = [
+        curate_picture.encoded(volume(random.integers(0, 999, (1, 128, 128)).astype(np.int16)))[0] for _ in range(4)
+    ]
+    (root / "work" / "parts").mkdir(parents=True)
+    found = [[name, f"text of {name}"] for name, kind in KINDS.items() if kind.severity != "rule"]
+    for batch in range(count // 20):
+        rows = [
+            row(n, picture=pictures[n % 4], findings=[found[k] for k in (n % 97, n * 7 % 31) if k < len(found)])
+            for n in range(20 * batch + 1, 20 * batch + 21)
+        ]
+        curate_series.part(root, batch).write_text(json.dumps(rows))
+    return curate_series.Plan([20] * (count // 20), [0] * (count // 20), [["a", "the file is empty"]], {}, [])
+
+
+@pytest.mark.parametrize("pictures", [0, 10, 144])
+def test_a_page_of_thousands_of_series_is_bounded_and_soon_made(tmp_path, pictures) -> None:
+    plan = parts(tmp_path, 3000)
+    begun = time.monotonic()
+    curate_close.write(curate_series.Job(str(tmp_path), "", config.Data("made")), plan, {}, pictures)
+    assert time.monotonic() - begun < 20
+    page = (tmp_path / "quality.html").read_text()
+    read = page_check.read(page)
+    assert len(read.images) <= pictures
+    assert len(read.images) == pictures or not pictures
+    assert len(page) < 8e6
+    assert "holds all" in page
+
+
+def test_the_page_names_no_patient_and_no_series(call, tmp_path) -> None:
+    for patient in (1, 2):
+        series(tmp_path / "dicom", patient, seed=1, SeriesDescription="Bein von Herrn X")
+    page = (call()[1] / "quality.html").read_text()
+    for word in ("P001", "P002", "Invented", made_up.ROOT_UID, "Herrn"):
+        assert word not in page
+
+
+def test_every_kind_that_is_told_on_the_page_leads_to_examples(call, tmp_path) -> None:
+    series(tmp_path / "dicom", 1, seed=1)
+    series(tmp_path / "dicom", 2, seed=1)
+    (series(tmp_path / "dicom", 3) / "0004.dcm").unlink()
+    (tmp_path / "dicom" / "note.txt").write_text("hello")
+    page = (call()[1] / "quality.html").read_text()
+    read = page_check.read(page)
+    assert {"#duplicate_images", "#missing_slices", "#files-set-aside"} <= set(read.links)
+    assert KINDS["duplicate_images"].advice in page
+
+
+@given(st.floats(1e-4, 1e5), st.floats(1.05, 1e4))
+def test_ticks_are_few_and_within_the_axis(low: float, factor: float) -> None:
+    found = curate_page._round_numbers(low, low * factor)
+    assert 1 <= len(found) <= 8
+    assert all(low * 0.9 <= value <= low * factor * 1.1 for value in found)
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dicom(tmp_path: Path) -> Path:
+    """Series of eight patients, one of them cut short, and a stray file."""
+    for patient in range(1, 9):
+        series(tmp_path / "dicom", patient)
+    (tmp_path / "dicom" / "3-1" / "0004.dcm").unlink()
+    (tmp_path / "dicom" / "note.txt").write_text("hello")
+    return tmp_path / "dicom"
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a batch of each two series."""
+    monkeypatch.setattr(curate_series, "_SERIES_A_BATCH", 2)
+
+
+def test_the_same_bytes_on_any_number_of_workers(call, dicom, small) -> None:
+    made = [tree(call(f"--direct_num_workers={n}", output=f"out{n}")[1]) for n in (1, 2, 3)]
+    assert made[0] == made[1] == made[2]
+
+
+def test_a_second_call_is_done_at_once_and_other_settings_are_refused(call, dicom, capsys) -> None:
+    status, folder = call()
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert call()[0] == status == 1
+    assert "curate: already done: 8 series" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert call("--pictures=1")[0] == 2
+    assert "differs in settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--pictures=-1"], "--pictures=-1 was not expected"),
+        (["--no_such_flag=1"], "unknown flag"),
+        (["--set=data.curate.plane=x"], "no setting 'data.curate.plane'"),
+    ],
+)
+def test_wrong_use_writes_nothing(call, tmp_path, flags, message, capsys) -> None:
+    series(tmp_path / "dicom", 1)
+    status, folder = call(*flags)
+    assert status == 2
+    assert message in capsys.readouterr().err
+    assert not folder.exists()
+
+
+def test_a_folder_without_images_or_with_the_output_in_it_is_refused(call, tmp_path, capsys) -> None:
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "dicom" / "note.txt").write_text("hello")
+    assert call()[0] == 2
+    assert "holds no image series" in capsys.readouterr().err
+    assert call(output="dicom/quality")[0] == 2
+    assert "--output lies in --input" in capsys.readouterr().err
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns the folder that a run that was killed after its last batch leaves, once a run has been."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    folder = tmp_path / f"again.incomplete.{process.pid}"
+    close = curate_close.write
+
+    def copied(made: curate_series.Job, *arguments: object) -> None:
+        shutil.copytree(made.root, folder)
+        monkeypatch.setattr(curate_close, "write", close)  # the first run's only
+        close(made, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(curate_close, "write", copied)
+    return folder
+
+
+def nothing(left: Path) -> None:
+    pass
+
+
+def a_batch_is_missing(left: Path) -> None:
+    (left / "work/parts/00001.json").unlink()
+
+
+def an_outcome_is_cut_short(left: Path) -> None:
+    (left / "work/parts/00001.json").write_text('[{"number": 1')
+    (left / "work/parts/00002.json.incomplete.99").write_text("[")
+
+
+def the_plan_is_missing(left: Path) -> None:
+    (left / "work/plan.json").unlink()
+
+
+def it_was_closing(left: Path) -> None:
+    (left / "summary.json").write_text("{")
+
+
+def it_was_tidying(left: Path) -> None:
+    shutil.rmtree(left / "work")
+
+
+LEFT = (nothing, a_batch_is_missing, an_outcome_is_cut_short, the_plan_is_missing, it_was_closing, it_was_tidying)
+
+
+@pytest.mark.parametrize("damage", LEFT)
+def test_what_a_killed_run_left_is_gone_on_with_to_the_same_end(call, dicom, small, left, damage, capsys) -> None:
+    _, whole = call()
+    damage(left)
+    status, folder = call(output="again")
+    assert status == 1
+    assert tree(folder) == tree(whole)
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["again", "config.json", "dicom", "quality"]
+    assert ("goes on after" in capsys.readouterr().err) == (damage not in (the_plan_is_missing, it_was_tidying))
+
+
+def test_finished_batches_are_not_looked_at_again(call, dicom, small, left, tmp_path, monkeypatch) -> None:
+    call()
+    a_batch_is_missing(left)
+    (tmp_path / "looked").mkdir()
+    monkeypatch.setattr(
+        curate_series.checks, "of_volume",
+        lambda volume: [(tmp_path / "looked" / volume.meta["PatientID"]).touch()][:0],
+    )  # fmt: skip
+    call(output="again")
+    assert len(list((tmp_path / "looked").iterdir())) <= 2
+
+
+def test_a_file_that_changed_since_the_kill_is_read_again(call, dicom, small, left) -> None:
+    _, whole = call()
+    path = dicom / "5-1" / "0004.dcm"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 64
+    path.write_bytes(content)
+    _, again = call(output="again")
+    assert (again / "quality.html").read_bytes() != (whole / "quality.html").read_bytes()
+
+
+def dying(folder: Path, times: int):
+    """Returns a check that kills its process when it meets patient 5, so many times."""
+
+    def deadly(volume: Volume) -> list[Finding]:
+        if volume.meta["PatientID"] == "P005" and len(list(folder.iterdir())) < times:
+            (folder / str(time.monotonic_ns())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return []
+
+    return deadly
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_series_that_kills_its_worker_is_tried_again_and_then_named(
+    call, dicom, small, tmp_path, monkeypatch, times
+) -> None:
+    (tmp_path / "died").mkdir()
+    monkeypatch.setattr(curate_series.checks, "of_volume", dying(tmp_path / "died", times))
+    _, folder = call()
+    told = names(folder, "unreadable_series")
+    assert (uid(5) in told) == (times == 1000)
+    assert outputs.read_json(folder / "summary.json")["kept"] == (6 if times == 1000 else 7)
+    if times == 1000:
+        assert told[uid(5)] == [convert.KILLED]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_no_half_output_and_can_be_run_again(tmp_path, sign) -> None:
+    for patient in range(1, 41):
+        series(tmp_path / "dicom", patient)
+    command = [sys.executable, "-m", "beam_jobs.curate", f"--config={settings(tmp_path)}", "--direct_num_workers=2"]
+    command += [f"--input={tmp_path / 'dicom'}", f"--output={tmp_path / 'quality'}"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not list(tmp_path.glob("quality.incomplete.*/work/parts/*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(sign)
+    _, said = process.communicate(timeout=60)
+    if process.returncode not in (0, 1):  # it was still at work
+        assert not (tmp_path / "quality").exists()
+        if sign == signal.SIGINT:
+            assert process.returncode == 2
+            assert "interrupted" in said
+            assert "Traceback" not in said
+    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=120).returncode in (0, 1)
+    assert outputs.read_json(tmp_path / "quality" / "summary.json")["series"] == 40
+    assert not list(tmp_path.glob("quality.incomplete.*"))

@@ -1,0 +1,61 @@
+"""What the labels of a split rest on (histology, follow-up, a reader): figures of different kinds are not mixed."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from radkit import config
+from radkit.data import convert, records, shards
+from radkit.errors import UserError, did_you_mean
+from radkit.tasks.task import Task
+
+NOT_TOLD = "not_told"  # how a label that does not say it is named
+
+
+def of_record(values: dict[str, object], task: Task) -> str:
+    """Returns the reference standard of the label that a task is scored by, or `NOT_TOLD`."""
+    return str(values[field(task)] or NOT_TOLD)
+
+
+def field(task: Task) -> str:
+    """Returns the name of the record's field that tells it."""
+    return f"{task.scored_by}_reference_standard"
+
+
+def of_split(folder: Path, split: str, data: config.Data, task: Task) -> Counter[str]:
+    """Returns how many records of a split rest on each reference standard; pixels are not decoded."""
+    wanted = tuple(one for one in convert.fields_of(data) if one.name == field(task))
+    found = (
+        of_record(records.decode(record, wanted), task)
+        for path in shards.split_files(folder, split)
+        for record in shards.read_shard(path)
+    )
+    return Counter(found)
+
+
+def choose(there: Counter[str], asked: Collection[str]) -> frozenset[str]:
+    """Returns the reference standards whose cases are scored.
+
+    Args:
+        there: Of the split.
+        asked: By the person; empty: whatever there is, as long as it is one.
+
+    Raises:
+        UserError: There are several and none was asked for, or none of those asked for is there.
+    """
+    told = _told(there.items())
+    for name in asked:
+        if name not in there:
+            raise UserError(
+                f"--reference_standard={name}: no case of the split rests on it{did_you_mean(name, there)}; {told}"
+            )
+    if len(there) > 1 and not asked:
+        raise UserError(
+            f"the split's labels rest on different reference standards: {told}; figures of the two are not mixed: name "
+            "one with --reference_standard, or several, knowingly, by giving it more than once"
+        )
+    return frozenset(asked or there)
+
+
+def _told(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts))
