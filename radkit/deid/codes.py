@@ -21,10 +21,12 @@ _METRIC = (
     r"|m\[Hg\]|\[iU\])"
 )
 _OTHER_UNIT = r"(?:min|h|d|wk|mo|a|deg|%|''?|\[(?:ppm|ppb|hnsf'U|arb'U|Ch|mi_i|in_i|ft_i|lb_av|degF|pH)\])"
+_NOTE = r"\{(?:SUVbw|SUVlbm|SUVlbm\(James128\)|SUVlbm\(Janma\)|SUVbsa|SUVibw|ratio|counts|pixels|propcounts)\}"
 _UNIT = rf"(?:(?:{_SI}{_METRIC}|{_OTHER_UNIT})(?:-?[1-9])?|10[*^]-?[0-9]{{1,2}}|1)"
 
 # The well-formed codes of the schemes of PS3.16 8.1 whose codes are the same for everyone. As narrow as may be: a
-# record number in a code's place should not pass. Of UCUM no annotation in braces: that is free text.
+# record number in a code's place should not pass. Of UCUM no annotation in braces, which is free text, but those that
+# DICOM's own units have (PS3.16 CID 83 to 85).
 _PATTERNS = {
     scheme: re.compile(pattern)
     for scheme, pattern in {
@@ -33,7 +35,7 @@ _PATTERNS = {
         "LN": r"[0-9]{1,5}-[0-9]",
         "SRT": r"(?:[A-Z]|[A-Z][0-9A-F])-[0-9A-F]{4,5}",
         "RADLEX": r"(?:RID|RPID)[0-9]{1,6}",
-        "UCUM": rf"/?{_UNIT}(?:[./]{_UNIT}){{0,4}}",
+        "UCUM": rf"{_NOTE}|(?:{_NOTE})?/?{_UNIT}(?:[./]{_UNIT}){{0,4}}",
         "FMA": r"[0-9]{4,6}",
         "NCIt": r"C[0-9]{4,6}",
         "UMLS": r"C[0-9]{7}",
