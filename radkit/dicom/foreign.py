@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from radkit.dicom import decoders, nifti, tiff_tags, volumes
+from radkit.dicom import decoders, metaimage, nifti, tiff_tags, volumes
 from radkit.dicom.volumes import SeriesError, Volume
 
 STACKS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -66,6 +66,8 @@ def read(path: Path, meta: Mapping[str, str] = {}) -> Volume:
             that are not at right angles.
     """
     values = values_of(path, meta.get("PixelSpacing", ""))
+    if abs(values.affine[:3, 0] @ values.affine[:3, 1]) > 1e-2 * np.prod(np.linalg.norm(values.affine[:3, :2], axis=0)):
+        raise SeriesError(_why("orthonormal"))
     array, said = _stored(values.array)
     affine, numbers = values.affine, tuple(range(len(array)))
     if np.linalg.det(affine[:3, :3]) < 0:
@@ -102,10 +104,16 @@ def values_of(path: Path, pixel_spacing: str = "") -> Values:
     picture = path.name.lower().endswith(PICTURES)
     try:
         header = nifti.header(path) if path.name.lower().endswith(STACKS[:2]) else None
+        if header is not None and (header.is_second or header.is_sheared):
+            return _in_place(*nifti.values(path, header), header)
+        if path.name.lower().endswith(STACKS[4:]):
+            metaimage.check(path)
         image = _image(path)
         told = tiff_tags.of_picture(path) if picture else (1, False)
     except nifti.NiftiError as error:
         raise SeriesError(f"the NIfTI file cannot be read: {error}") from error
+    except metaimage.MetaImageError as error:
+        raise SeriesError(f"the MetaImage file cannot be read: {error}") from error
     except OSError as error:
         raise SeriesError("the image file cannot be opened") from error
     array, said = _array(image)
@@ -151,10 +159,7 @@ def _read(path: Path) -> Any:
 
 def _why(said: str) -> str:
     if "orthonormal" in said:
-        return (
-            "the image's axes are not at right angles (neither its sform nor its qform is); resample it onto a "
-            "right-angled grid first"
-        )
+        return "the image's rows and columns are not at right angles; resample it onto a right-angled grid first"
     if "Unknown PixelType" in said or "depths" in said:
         return "the picture is of a kind that is not read (as grey with transparency); save it as grey or RGB"
     return "the image file is empty, cut short, damaged, or not of the kind that its name says"
@@ -230,6 +235,14 @@ def _flat(array: np.ndarray, pixel_spacing: str, said: tuple[str, ...]) -> Value
     steps = (row, column) if row > 0 and column > 0 else (1.0, 1.0)
     spacing = (nan, row, column) if row > 0 and column > 0 else (nan, nan, nan)
     return Values(array, np.diag([steps[1], steps[0], 1.0, 1.0]), spacing, said)
+
+
+def _in_place(array: np.ndarray, affine: np.ndarray, header: nifti.Header) -> Values:
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and steps.min() > 0 and abs(np.linalg.det(affine[:3, :3] / steps)) > 1e-3):
+        raise SeriesError("the image's spacing, origin or directions are no grid in space")
+    across = abs(np.linalg.det(affine[:3, :3])) / (steps[0] * steps[1])
+    return Values(array, affine, (float(across), float(steps[1]), float(steps[0])), nifti.places(header, affine))
 
 
 def _placed(image: Any, array: np.ndarray, said: tuple[str, ...], header: nifti.Header | None) -> Values:

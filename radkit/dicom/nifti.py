@@ -17,12 +17,18 @@ from radkit.dicom import part10
 # By the header's first number, its own size: where dim, bitpix, pixdim, vox_offset, the two codes, the quaternion with
 # its offset, and srow stand, and how they are written.
 _LAYOUTS = {
-    348: {"dim": (40, "8h"), "bitpix": (72, "h"), "pixdim": (76, "8f"), "vox_offset": (108, "f"),
+    348: {"dim": (40, "8h"), "kind": (70, "h"), "bitpix": (72, "h"), "pixdim": (76, "8f"), "vox_offset": (108, "f"),
+          "scale": (112, "2f"), "units": (123, "B"),
           "codes": (252, "2h"), "quaternion": (256, "6f"), "srow": (280, "12f")},
-    540: {"dim": (16, "8q"), "bitpix": (14, "h"), "pixdim": (104, "8d"), "vox_offset": (168, "q"),
+    540: {"dim": (16, "8q"), "kind": (12, "h"), "bitpix": (14, "h"), "pixdim": (104, "8d"), "vox_offset": (168, "q"),
+          "scale": (176, "2d"), "units": (500, "i"),
           "codes": (344, "2i"), "quaternion": (352, "6d"), "srow": (400, "12d")},
 }  # fmt: skip
+# What a number of datatype stands for; complex numbers, colours and those of 128 bits are left to others.
+_KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+_IN_MM = {1: 1000.0, 3: 0.001}  # metres and micrometres, by the lowest three bits of xyzt_units
 _CHUNK = 1 << 22
+_SQUARE = 1e-3  # cosine of the angle between axes, up to which they are at right angles
 _APART_MM = 0.1  # by so much may the two places of the farthest voxel differ, that they are one
 
 
@@ -39,12 +45,28 @@ class Header:
         num_bytes: Of the whole file, not compressed.
         qform: (4, 4) from voxel indices to LPS mm by the quaternion; None where the file does not use it.
         sform: The same by the matrix.
+        kind: Type of the voxels as numpy writes it; empty for one that is not read here.
+        offset: Byte of the file, not compressed, at which the voxels begin.
+        scale: Factor and summand of the voxels; (1, 0) where they are as they stand.
+        is_second: Whether it is NIfTI-2, which SimpleITK does not read.
     """
 
     shape: tuple[int, ...]
     num_bytes: int
     qform: np.ndarray | None
     sform: np.ndarray | None
+    kind: str = ""
+    offset: int = 0
+    scale: tuple[float, float] = (1.0, 0.0)
+    is_second: bool = False
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the matrix has axes that are not at right angles, as of slices that a tilted gantry made."""
+        if self.sform is None:
+            return False
+        axes = self.sform[:3, :3] / np.linalg.norm(self.sform[:3, :3], axis=0).clip(1e-9)
+        return bool(np.isfinite(axes).all() and np.abs(axes.T @ axes - np.eye(3)).max() > _SQUARE)
 
 
 def header(path: Path) -> Header:
@@ -80,12 +102,51 @@ def _parsed(data: bytes) -> Header:
         raise ValueError(shape)
     needed = int(said["vox_offset"][0]) + int(np.prod([int(n) for n in shape], dtype=object)) * said["bitpix"][0] // 8
     q_code, s_code = said["codes"]
+    mm = np.diag([*[_IN_MM.get(said["units"][0] & 7, 1.0)] * 3, 1.0])
+    slope, intercept = said["scale"]
+    kind = _KINDS.get(said["kind"][0], "")
     return Header(
         tuple(int(n) for n in shape),
         needed,
-        _turned(said["quaternion"], said["pixdim"]) if q_code > 0 else None,
-        _lps(np.reshape(said["srow"], (3, 4))) if s_code > 0 else None,
+        mm @ _turned(said["quaternion"], said["pixdim"]) if q_code > 0 else None,
+        mm @ _lps(np.reshape(said["srow"], (3, 4))) if s_code > 0 else None,
+        order + kind if kind and np.dtype(kind).itemsize * 8 == said["bitpix"][0] else "",
+        int(said["vox_offset"][0]),
+        (slope, intercept) if slope and np.isfinite([slope, intercept]).all() else (1.0, 0.0),
+        layout is _LAYOUTS[540],
     )
+
+
+def values(path: Path, header: Header) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what SimpleITK does not read: voxels of NIfTI-2, and those whose matrix is sheared.
+
+    Args:
+        path: The file.
+        header: Its own, by `header`.
+
+    Returns:
+        (slices, rows, columns) and the affine, (4, 4) from voxel indices to LPS mm: by the matrix, which may be
+        sheared, else by the quaternion.
+
+    Raises:
+        NiftiError: More than three axes, voxels of a kind that is not read, or no place in the patient.
+        OSError: It cannot be opened.
+    """
+    shape = (*header.shape, 1, 1)
+    if any(n > 1 for n in shape[3:]) or not header.kind:
+        raise NiftiError("it holds more than one volume, or numbers of a kind that is not read")
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if compressed else path.open("rb") as file:
+        file.seek(header.offset)
+        count = int(np.prod(shape[:3], dtype=object)) * np.dtype(header.kind).itemsize
+        array = np.frombuffer(file.read(count), header.kind).reshape(shape[2::-1])
+    slope, intercept = header.scale
+    array = array.astype(array.dtype.newbyteorder("=")) if (slope, intercept) == (1, 0) else array * slope + intercept
+    affine = header.sform if header.sform is not None else header.qform
+    if affine is None:
+        raise NiftiError("it says no place in the patient (qform and sform are unset)")
+    return array, affine
 
 
 def _turned(numbers: Sequence[float], pixdim: Sequence[float]) -> np.ndarray:

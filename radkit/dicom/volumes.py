@@ -149,7 +149,7 @@ def _read_all(paths: Sequence[Path]) -> tuple[list[tuple[Path, Dataset]], list[s
     for path in paths:
         dataset = scan.read_file(path, defer=True)
         if not any(keyword in dataset for keyword in _PIXELS):
-            if "Image Storage" in UID(dataset.SOPClassUID).name:
+            if "Image Storage" in UID(attributes.text(dataset, "SOPClassUID")).name:
                 raise SeriesError("the instance has no PixelData, though it is an image; its file may be cut short")
             without += 1  # a presentation state, raw data, spectra
             continue

@@ -109,10 +109,48 @@ def test_two_places_in_a_nifti_are_told_and_no_place_too(tmp_path):
     assert "no place in the patient" in foreign.read(path).findings[0]
 
 
-def test_axes_that_are_not_at_right_angles_are_refused(tmp_path):
+def test_rows_and_columns_that_are_not_at_right_angles_are_refused(tmp_path):
     path = saved(tmp_path / "a.nii", made_up.stored_values(SHAPE), made_up.affine())
     changed(path, (252, struct.pack("<h", 0)), (280, struct.pack("<4f", -0.8, 0.3, 0, 5)))
     with pytest.raises(SeriesError, match="not at right angles"):
+        foreign.read(path)
+
+
+def test_a_stack_that_a_tilted_gantry_sheared_lies_where_its_matrix_says(tmp_path):
+    stored, place = made_up.stored_values(SHAPE), made_up.affine(tilt=18, angles=(3, 5, 8))
+    path = saved(tmp_path / "a.nii", stored, made_up.affine())
+    rows = (np.diag([-1.0, -1.0, 1.0, 1.0]) @ place)[:3].ravel()
+    changed(path, (252, struct.pack("<hh", 0, 1)), (280, struct.pack("<12f", *rows)))
+    found = foreign.read(path)
+    np.testing.assert_array_equal(found.stored, stored)
+    np.testing.assert_allclose(found.affine, place, atol=1e-4)
+    np.testing.assert_allclose(found.spacing_mm, (2.5, 0.7, 0.8), atol=1e-5)
+    assert not found.findings
+    changed(path, (112, struct.pack("<2f", 0.5, 3)), (123, b"\1"))  # in metres
+    scaled = foreign.read(path)
+    np.testing.assert_array_equal(scaled.array, stored * 0.5 + 3)
+    np.testing.assert_allclose(scaled.affine[:3], place[:3] * 1000, rtol=1e-4, atol=0.1)
+
+
+@pytest.mark.parametrize(("order", "suffix"), [("<", ".nii"), (">", ".nii"), ("<", ".nii.gz")])
+def test_a_nifti_2_is_read(tmp_path, order, suffix):
+    stored, place = made_up.stored_values(SHAPE), made_up.affine(angles=(10, 20, 30))
+    header = bytearray(544)
+    struct.pack_into(f"{order}i", header, 0, 540)
+    struct.pack_into(f"{order}2h8q", header, 12, 4, 16, 3, *SHAPE[::-1], 1, 1, 1, 1)
+    struct.pack_into(f"{order}8d", header, 104, 1, 0.8, 0.7, 2.5, 0, 0, 0, 0)
+    struct.pack_into(f"{order}q", header, 168, 544)
+    struct.pack_into(f"{order}2i", header, 344, 0, 1)
+    struct.pack_into(f"{order}12d", header, 400, *(np.diag([-1.0, -1.0, 1.0, 1.0]) @ place)[:3].ravel())
+    data = bytes(header) + stored.astype(f"{order}i2").tobytes()
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(data) if suffix.endswith("gz") else data)
+    found = foreign.read(path)
+    np.testing.assert_array_equal(found.stored, stored)
+    np.testing.assert_allclose(found.affine, place, atol=1e-9)
+    struct.pack_into(f"{order}i", header, 348, 0)
+    path.write_bytes(bytes(header) + data[544:])
+    with pytest.raises(SeriesError, match="no place in the patient"):
         foreign.read(path)
 
 

@@ -92,6 +92,8 @@ def _options(pixels: decoding.Pixels, dataset: pydicom.Dataset) -> dict[str, obj
         "bits_allocated": pixels.layout.bits, "bits_stored": stored,
         "pixel_representation": int(pixels.signed), "photometric_interpretation": photometric,
         **({"planar_configuration": 0} if samples > 1 else {}),
+        # GDCM, which pydicom would ask first, takes the process down where rows and columns are odd and cells 8 bits.
+        **({"encoding_plugin": "pydicom"} if pixels.syntax == uid.RLELossless else {}),
     }  # fmt: skip
 
 

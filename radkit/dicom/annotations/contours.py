@@ -10,8 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# A voxel's centre may lie this far from a contour, in voxels, and be on it: places come as decimal strings.
+# A voxel's centre may lie this far from a contour that was drawn along centres, in voxels, and be on it: places come
+# as decimal strings. The least holds where they have many digits, for images' own places are rounded as well.
 TOLERANCE = 0.01
+_LEAST_TOLERANCE = 0.001
+# As far from any other contour: what lies beside it is outside, and only computing is inexact.
+_EXACT = 1e-4
 # Comparisons of points with edges that are made at a time: they fit into a processor's cache.
 _AT_A_TIME = 1 << 18
 # Right, down, left, up: steps along a mask's edges, clockwise around what is inside, as row and column.
@@ -19,18 +23,36 @@ _STEPS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)])
 _RIGHT, _DOWN, _LEFT, _UP = range(4)
 
 
-def fill(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bool = False) -> np.ndarray:
+def tolerance(points_mm: np.ndarray, pixel_mm: float) -> float:
+    """Returns how far off, in voxels, places may be that were written down with as many decimals as these.
+
+    Args:
+        points_mm: (points, 3).
+        pixel_mm: The lesser of the distances of rows and of columns.
+    """
+    for decimals in (2, 3, 4):  # with fewer, they may as well be exact
+        scaled = points_mm * 10.0**decimals
+        if np.abs(scaled - np.rint(scaled)).max(initial=0) < 1e-4:
+            off = float(np.sqrt(0.5)) * 10.0**-decimals / pixel_mm
+            return min(max(off, _LEAST_TOLERANCE), TOLERANCE)
+    return _LEAST_TOLERANCE
+
+
+def fill(
+    contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bool = False, tolerance: float = TOLERANCE
+) -> np.ndarray:
     """Returns which voxels of a slice the contours of one structure bound: those whose centres lie inside.
 
-    A centre on a contour's path is inside. Within one contour that touches or crosses itself, as one does that leads
-    through a channel to a hole's edge (a keyhole), the even-odd rule holds; winding does not matter. Of several, one
-    that lies in another is a hole in it, and one in the hole is inside again; contours that cross are united, and one
-    that is given twice counts once.
+    A centre on a contour's path is inside; where the path runs along centres, one beside it by rounding, too. Within
+    one contour that touches or crosses itself, as one does that leads through a channel to a hole's edge (a keyhole),
+    the even-odd rule holds; winding does not matter. Of several, one that lies in another is a hole in it, and one in
+    the hole is inside again; contours that cross are united, and one that is given twice counts once.
 
     Args:
         contours: (points, 2) each, row and column; the last point is joined to the first.
         shape: The slice's, (rows, columns); what lies beyond it is cut off.
         exclusive: What an odd number of contours surround is inside instead (CLOSEDPLANAR_XOR).
+        tolerance: How far off the points may be by rounding, in voxels.
 
     Returns:
         (rows, columns) bool.
@@ -38,7 +60,7 @@ def fill(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bool
     Source: DICOM PS3.3 C.8.8.6.3; that nested contours are holes is no rule of it, but what is in use.
     """
     whole = np.zeros(shape, bool)
-    drawn = [one for one in (_drawn(points, shape) for points in contours) if one.closed.any()]
+    drawn = [one for one in (_drawn(points, shape, tolerance) for points in contours) if one.closed.any()]
     if exclusive:
         for one in drawn:
             whole[one.place] ^= one.odd
@@ -77,7 +99,7 @@ class _Drawn:
         return self.odd & ~self.path
 
 
-def _drawn(points: np.ndarray, shape: tuple[int, int]) -> _Drawn:
+def _drawn(points: np.ndarray, shape: tuple[int, int], tolerance: float) -> _Drawn:
     points = np.asarray(points, np.float64)
     limits = np.array(shape)
     low = np.clip(np.ceil(points.min(axis=0) - TOLERANCE), 0, limits).astype(int)
@@ -88,7 +110,7 @@ def _drawn(points: np.ndarray, shape: tuple[int, int]) -> _Drawn:
         return _Drawn(points, place, nothing, nothing, (0, 0.0))
     start = points - low
     end = np.roll(start, -1, axis=0)
-    odd, path = _odd(start, end, high - low), _path(start, end, high - low)
+    odd, path = _odd(start, end, high - low), _path(start, end, high - low, tolerance)
     area = abs(float(np.sum(start[:, 0] * end[:, 1] - start[:, 1] * end[:, 0])))
     return _Drawn(points, place, odd, path, (int((odd | path).sum()), area))
 
@@ -107,9 +129,10 @@ def _odd(start: np.ndarray, end: np.ndarray, shape: np.ndarray) -> np.ndarray:
     return np.asarray(np.cumsum(passed[:, :columns], axis=1) % 2 == 1)
 
 
-def _path(start: np.ndarray, end: np.ndarray, shape: np.ndarray) -> np.ndarray:
+def _path(start: np.ndarray, end: np.ndarray, shape: np.ndarray, tolerance: float) -> np.ndarray:
     """Returns which centres lie on an edge."""
     found = np.zeros(shape, bool)
+    reach = np.where(_along_centres(start, end, tolerance), tolerance, _EXACT)
     way = end - start
     steep = np.abs(way[:, 0]) >= np.abs(way[:, 1])
     for along, which in ((0, steep), (1, ~steep)):
@@ -125,11 +148,20 @@ def _path(start: np.ndarray, end: np.ndarray, shape: np.ndarray) -> np.ndarray:
         share = np.clip((number - first[edge, along]) / _or_one(steps[edge, along]), 0, 1)
         across = np.rint(first[edge, 1 - along] + share * steps[edge, 1 - along])
         centres = np.stack([number, across] if along == 0 else [across, number], axis=1)
-        near = _distance(centres, first[edge], steps[edge]) <= TOLERANCE
+        near = _distance(centres, first[edge], steps[edge]) <= reach[which][edge]
         near &= (across >= 0) & (across < shape[1 - along])
         row, column = centres[near].astype(int).T
         found[row, column] = True
     return found
+
+
+def _along_centres(start: np.ndarray, end: np.ndarray, tolerance: float) -> np.ndarray:
+    """Returns which edges run from centre to centre, or along a row's or a column's centres."""
+    whole = np.rint(start)
+    from_whole = np.abs(start - whole) <= tolerance
+    along_one = from_whole & (np.abs(end - whole) <= tolerance)
+    from_centre = from_whole.all(axis=1)
+    return np.asarray(along_one.any(axis=1) | (from_centre & np.roll(from_centre, -1)))
 
 
 def _or_one(values: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ from radkit.dicom.volumes import Volume
 _WHITES = (255, 65535)
 _LOSSY = (".jpg", ".jpeg")
 _ABOUT = ("SOPClassUID", "SOPInstanceUID", "ContentDate", "SeriesDate", "LossyImageCompression")
+# Findings, and what `foreign` says where they are.
+_OF_PLACES = {"two_places": "says two places", "mask_without_place": "says no place"}
 # Of more different values, a file is an image and no mask.
 _MOST_VALUES = 1024
 # A picture whose sides are to each other as the image's, but for this share, is the image at another size.
@@ -52,13 +54,10 @@ def read(
             of these labels, outside the image, or what `wishes` refuse.
     """
     names = names or {}
-    try:
-        mask = _of_file(path) if isinstance(path, Path) and foreign.is_foreign(path) else _of_series(path)
-    except (volumes.SeriesError, scan.NotDicom) as error:
-        raise AnnotationError(f"the mask cannot be read: {error}") from error
-    except MemoryError as error:
-        raise AnnotationError("the mask is larger than the memory") from error
-    findings = list(mask.findings)
+    mask = _read(path)
+    # Where the image itself says no place, both lie in the same nowhere.
+    nowhere = any(_OF_PLACES["mask_without_place"] in text for text in volume.findings)
+    findings = [one for one in mask.findings if one.name != "mask_without_place" or not nowhere]
     if mask.frame_of_reference not in ("", volume.meta.get("FrameOfReferenceUID") or mask.frame_of_reference):
         text = "the mask has another FrameOfReferenceUID than the image"
         if wishes.other_frame_of_reference == "refuse":
@@ -99,9 +98,24 @@ class _Mask:
     findings: tuple[Finding, ...] = ()
 
 
+def _read(path: Path | Sequence[Path]) -> _Mask:
+    try:
+        return _of_file(path) if isinstance(path, Path) and foreign.is_foreign(path) else _of_series(path)
+    except (volumes.SeriesError, scan.NotDicom) as error:
+        raise AnnotationError(f"the mask cannot be read: {error}") from error
+    except part10.MALFORMED as error:
+        if isinstance(error, AnnotationError):
+            raise
+        raise AnnotationError(f"the mask cannot be read: it is damaged ({type(error).__name__})") from error
+    except MemoryError as error:
+        raise AnnotationError("the mask is larger than the memory") from error
+
+
 def _of_file(path: Path) -> _Mask:
     values = foreign.values_of(path)
-    findings = tuple(Finding("two_places", text) for text in values.findings if "two places" in text)
+    findings = tuple(
+        Finding(name, text) for name, said in _OF_PLACES.items() for text in values.findings if said in text
+    )
     has_place = bool(np.isfinite(values.spacing_mm).all())
     return _Mask(values.array, values.affine, has_place, path.suffix.lower() in _LOSSY, findings=findings)
 

@@ -15,7 +15,7 @@ _READERS = {"SEG": seg.read, "RTSTRUCT": rtstruct.read, "SR": sr.read}
 def read(
     path: Path | str | Sequence[Path | str],
     volume: Volume,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | str | None = None,
     wishes: config.Annotations = WISHES,
     names: Mapping[int, str] | None = None,
 ) -> Annotation:
@@ -25,7 +25,7 @@ def read(
         path: A DICOM Segmentation, RT Structure Set or structured report of measurements; a mask as NIfTI, NRRD,
             MetaImage or picture; or the DICOM images of a series that is a mask.
         volume: The image.
-        labels: Names of the regions to read; None: all.
+        labels: Names of the regions to read, or one name; None: all.
         wishes: What becomes of what does not fit.
         names: Of a mask's values 1, 2, ...; a DICOM annotation brings its own.
 
@@ -41,7 +41,16 @@ def read(
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
     if not paths:
         raise AnnotationError("no file was given; name an annotation's")
+    labels = [labels] if isinstance(labels, str) else labels
+    if not all(isinstance(label, str) for label in labels or ()):
+        raise AnnotationError("labels are not all names; the names of regions were expected")
+    if names is not None and not (
+        isinstance(names, Mapping) and all(isinstance(v, int) and isinstance(n, str) for v, n in names.items())
+    ):
+        raise AnnotationError("names are no table of a mask's values (whole numbers) and what they mean")
     if foreign.is_foreign(paths[0]):
+        if len(paths) > 1:
+            raise AnnotationError(f"{len(paths)} files were given, the first no DICOM; read them one by one")
         return label_images.read(paths[0], volume, labels, wishes, names)
     try:
         modality = attributes.text(

@@ -189,7 +189,7 @@ def _drawn(
             raise AnnotationError(f"the points of structure {label!r} lie outside the image", "outside_image")
         return None, boxes
     by_slice = _by_slice(closed, grid, tally)
-    region = _region(structure, label, by_slice, any(c.kind == "CLOSEDPLANAR_XOR" for c in closed), grid, tally)
+    region = _region(structure, label, by_slice, closed, grid, tally)
     if not region.inside.size:
         tally.empty.append(structure.number)
     if step := _skipped(sorted(by_slice)):
@@ -248,7 +248,12 @@ def _slice(along: np.ndarray, count: int) -> int | _Where:
 
 
 def _region(
-    structure: Structure, label: str, by_slice: dict[int, list[np.ndarray]], xor: bool, grid: _Grid, tally: _Tally
+    structure: Structure,
+    label: str,
+    by_slice: dict[int, list[np.ndarray]],
+    closed: Sequence[Contour],
+    grid: _Grid,
+    tally: _Tally,
 ) -> Region:
     nothing = Region(label, structure.number, (0, 0, 0), np.zeros((0, 0, 0), bool))
     every = [points for found in by_slice.values() for points in found]
@@ -264,8 +269,12 @@ def _region(
     first = np.clip(np.floor(low.min(axis=0)), 0, size - 1).astype(int)
     shape = np.clip(np.ceil(high.max(axis=0)) + 1, first + 1, size).astype(int) - first
     inside = np.zeros((max(by_slice) - min(by_slice) + 1, *shape), bool)
+    xor = any(contour.kind == "CLOSEDPLANAR_XOR" for contour in closed)
+    tolerance = contours.tolerance(
+        np.concatenate([contour.points for contour in closed]), min(grid.volume.spacing_mm[1:])
+    )
     for index, found in by_slice.items():
-        inside[index - min(by_slice)] = contours.fill([p - first for p in found], (shape[0], shape[1]), xor)
+        inside[index - min(by_slice)] = contours.fill([p - first for p in found], (shape[0], shape[1]), xor, tolerance)
     cut = form.region(label, structure.number, inside)
     if not cut.inside.size:
         return nothing

@@ -34,6 +34,8 @@ _CONTEXT = frozenset((
     FINDING, *SITES, DERIVATION, TRACKING_NAME, TRACKING_UID, "276214006", "C67447", "C2348792", "126070", "126071",
     "126072", "370129005", "G-C036", ALGORITHM, "111003", "121106", "130400", "121049", "121058", "121005",
 ))  # fmt: skip
+# The unit that a number has beside its 0, where de-identification took the report's content (PS3.15 Table E.1-1, D).
+_REMOVED = "ANONYMIZED"
 _CONTEXT_RELATIONS = ("HAS OBS CONTEXT", "HAS ACQ CONTEXT", "HAS CONCEPT MOD")
 
 
@@ -73,7 +75,8 @@ def measurements(path: Path) -> list[Measurement]:
 
     Values and units stand as they are in the file: nothing is converted. Where a number has a derivation, that stands
     behind its name and code: "SUVbw, Mean", "126401 DCM, 373098007 SCT". A number that the reader could not tell is nan
-    without a unit, with the qualifier's meaning as its text ("Not a number").
+    without a unit, with the qualifier's meaning as its text ("Not a number"); so is one that
+    `radkit anonymize` removed.
 
     A long axis drawn as a line from (column c, row r) to (c', r') is, in mm,
     `hypot((r' - r) * PixelSpacing[0], (c' - c) * PixelSpacing[1])` long: PixelSpacing's first value is the distance of
@@ -248,7 +251,9 @@ def _numbers(item: Item, lesion_id: str, finding: str, site: str) -> list[Measur
         text = why.meaning or why.value or "Not a number"
         return [Measurement(name, float("nan"), "", text, lesion_id, finding, own_site, code)]
     return [
-        Measurement(name, value, _unit(one), "", lesion_id, finding, own_site, code)
+        Measurement(name, float("nan"), "", "removed by de-identification", lesion_id, finding, own_site, code)
+        if _unit(one) == _REMOVED
+        else Measurement(name, value, _unit(one), "", lesion_id, finding, own_site, code)
         for one in measured
         for value in _values(one)
     ]

@@ -89,6 +89,12 @@ def test_lossless_syntaxes_come_back_as_they_were(syntax, dtype, monkeypatch):
     assert not cleaned.value.endswith(b"\xfe\xff\xdd\xe0\0\0\0\0")  # the delimiter is the caller's
 
 
+def test_rows_and_columns_that_are_odd_come_back_without_gdcm(monkeypatch):
+    source = made.dataset(made.anatomy((33, 41), np.uint8, top=250), stored=8)
+    cleaned = check(compressed(source, uid.RLELossless, encoding_plugin="pydicom"), monkeypatch)
+    assert cleaned.transfer_syntax == uid.RLELossless
+
+
 def test_colour_of_jpeg_2000_comes_back_as_it_was(monkeypatch):
     values = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     cleaned = check(compressed(made.dataset(values, "RGB"), uid.JPEG2000Lossless), monkeypatch)

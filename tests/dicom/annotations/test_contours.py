@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from radkit.dicom.annotations import contours
 
 SHAPE = (7, 8)
+# Places of two decimals are off by a whole number of hundredths: none is off by just this.
+TOLERANCE = 0.0105
 SQUARE = np.array([(0, 0), (0, 1), (1, 1), (1, 0)], float)
 
 
@@ -25,12 +27,20 @@ def exactly(points, shape):
             long = way[0] ** 2 + way[1] ** 2
             share = min(max(((row - r0) * way[0] + (column - c0) * way[1]) / long, 0), 1) if long else 0
             off = (row - r0 - share * way[0]) ** 2 + (column - c0 - share * way[1]) ** 2
-            if off <= Fraction(contours.TOLERANCE) ** 2:
+            reach = Fraction(TOLERANCE) if along_centres((r0, c0), (r1, c1)) else Fraction(1, 10_000)
+            if off <= reach**2:
                 inside[row, column] = True
             if (r0 <= row) != (r1 <= row) and c0 + (row - r0) * way[1] / way[0] < column:
                 crossed = not crossed
         inside[row, column] |= crossed
     return inside
+
+
+def along_centres(start, end):
+    """Tells whether an edge runs along a row's or a column's centres, or from one centre to another."""
+    begins, ends = ([abs(x - round(x)) <= TOLERANCE for x in point] for point in (start, end))
+    same = any(at and abs(b - round(a)) <= TOLERANCE for at, a, b in zip(begins, start, end))
+    return same or (all(begins) and all(ends))
 
 
 def places(low, high):
@@ -41,10 +51,10 @@ def places(low, high):
 @given(st.lists(st.tuples(places(-3, 10), places(-3, 11)), min_size=1, max_size=9))
 def test_any_contour_is_filled_as_exact_arithmetic_says(points):
     points = np.array(points)
-    found = contours.fill([points], SHAPE)
+    found = contours.fill([points], SHAPE, tolerance=TOLERANCE)
     np.testing.assert_array_equal(found, exactly(points.tolist(), SHAPE))
-    np.testing.assert_array_equal(contours.fill([points[::-1]], SHAPE), found)
-    np.testing.assert_array_equal(contours.fill([points, np.roll(points, 1, axis=0)], SHAPE), found)
+    for same in ([points[::-1]], [points, np.roll(points, 1, axis=0)]):
+        np.testing.assert_array_equal(contours.fill(same, SHAPE, tolerance=TOLERANCE), found)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -53,7 +63,8 @@ def test_long_contours_of_decimal_places_are_filled_as_exact_arithmetic_says(see
     angle = np.sort(rng.uniform(0, 2 * np.pi, 60))
     radius = rng.uniform(3, 12, 60)
     points = np.stack([9 + radius * np.sin(angle), 11 + radius * np.cos(angle)], axis=1).round(2)
-    np.testing.assert_array_equal(contours.fill([points], (18, 20)), exactly(points.tolist(), (18, 20)))
+    found = contours.fill([points], (18, 20), tolerance=TOLERANCE)
+    np.testing.assert_array_equal(found, exactly(points.tolist(), (18, 20)))
 
 
 def test_what_lies_on_the_path_is_inside_as_far_as_decimal_strings_tell():
@@ -63,6 +74,32 @@ def test_what_lies_on_the_path_is_inside_as_far_as_decimal_strings_tell():
     for off in (0, 0.007, -0.007):
         np.testing.assert_array_equal(contours.fill([exact + off], SHAPE), expected)
     assert contours.fill([exact + 0.02], SHAPE).sum() == 6
+
+
+def test_a_centre_beside_a_contour_that_runs_anywhere_is_outside():
+    slanted = np.array([(0.0, 2.495), (6.0, 3.495), (6.0, 7.0), (0.0, 7.0)])  # row 3 is passed at column 2.995
+    assert np.flatnonzero(contours.fill([slanted], SHAPE)[3])[0] == 3
+    assert np.flatnonzero(contours.fill([slanted + (0, 0.008)], SHAPE)[3])[0] == 4
+
+
+def test_a_disc_is_what_lies_within_it():
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False) + 0.1
+    for radius in np.linspace(8, 24.9, 80):
+        disc = np.stack([31.3 + radius * np.sin(angle), 34.7 + radius * np.cos(angle)], axis=1)
+        found = contours.fill([disc], (64, 70), tolerance=contours.tolerance(disc * 0.7, 0.7))
+        row, column = np.indices(found.shape)
+        way = 0.5 * np.pi / 100
+        share = (np.arctan2(row - 31.3, column - 34.7) - 0.1) % (2 * way) - way  # from the middle of a side
+        apothem = radius * np.cos(way)
+        np.testing.assert_array_equal(found, np.hypot(row - 31.3, column - 34.7) * np.cos(share) <= apothem)
+
+
+def test_as_many_decimals_as_places_have_say_how_far_off_they_may_be():
+    places = np.random.default_rng(0).uniform(-300, 300, (50, 3))
+    assert contours.tolerance(places.round(2), 0.8) == pytest.approx(0.005 * 2**0.5 / 0.8)
+    assert contours.tolerance(places.round(2), 0.1) == contours.TOLERANCE
+    assert contours.tolerance(places.round(3), 0.4) == pytest.approx(0.0005 * 2**0.5 / 0.4)
+    assert contours.tolerance(places, 0.4) == pytest.approx(0.001)
 
 
 def test_a_contour_without_area_is_its_path():

@@ -99,6 +99,8 @@ NUMBERS = {
         math.nan, "", "Failure"),
     "a denominator of 0": (
         make.number(LONG_AXIS, None, RationalNumeratorValue=1, RationalDenominatorValue=0), math.nan, "mm", ""),
+    "removed by radkit anonymize": (
+        make.number(LONG_AXIS, "0", "ANONYMIZED"), math.nan, "", "removed by de-identification"),
     "nothing": (make.item("NUM", LONG_AXIS, MeasuredValueSequence=[]), math.nan, "", "Not a number"),
 }  # fmt: skip
 
