@@ -21,6 +21,8 @@ or interrupted, nothing written.
 """
 
 import functools
+import hashlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +35,7 @@ from beam_jobs import convert_close, convert_shard, convert_tables, headers, run
 from radkit import config, outputs, program
 from radkit.data import convert, schema, shards
 from radkit.dicom import scan
+from radkit.dicom.findings import KINDS
 from radkit.errors import UserError
 
 FLAGS = program.new_flags(
@@ -52,6 +55,7 @@ flags.DEFINE_string(
     "key", None, "Key of `radkit anonymize`, where the tables hold the original identifiers.", flag_values=FLAGS
 )
 
+HOMELESS = "labels_without_images"
 BYTES_WORTH_A_POOL = 2**28
 
 # Gives what becomes records, and (path, reason) of each file that cannot be read, when no plan is left of a killed run.
@@ -72,7 +76,9 @@ def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
 
     def select(job: convert_shard.Job) -> tuple[convert.Selected, list[tuple[str, str]]]:
         instances, unreadable = headers.read(folder, Path(job.root, convert_shard.HEADERS), beam_flags)
-        return convert.select(instances, data, given.labels, given.annotations, given.decisions), unreadable
+        tables = {os.path.relpath(path, folder) for path in given.paths}  # that lie among the images are none of them
+        selected = convert.select(instances, data, given.labels, given.annotations, given.decisions)
+        return selected, [(path, reason) for path, reason in unreadable if path not in tables]
 
     return write_dataset("convert", folder, Path(values["output"].value), data, select, beam_flags, given.paths)
 
@@ -127,8 +133,11 @@ def _findings(counts: dict[str, int]) -> str:
 
 
 def _digest(paths: Sequence[Path], folder: Path, tables: Sequence[Path]) -> str:
-    parts = [outputs.digest_of_names(paths, folder)]
-    return "+".join([*parts, *(outputs.digest_of_files([table], table.parent) for table in tables)])
+    images = outputs.digest_of_names(paths, folder)
+    if not tables:
+        return images
+    parts = [outputs.digest_of_files([table], table.parent) for table in tables]  # masks: there may be thousands
+    return f"{images}+{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
 
 
 def _write(
@@ -164,8 +173,9 @@ def _plan(job: convert_shard.Job, select: Select) -> convert_shard.Plan:
     selected, unreadable = select(job)
     if not selected.units:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in selected.left_out.most_common(3)) or "no image series"
-        raise UserError(f"--input {job.folder} holds nothing for data set {job.data.dataset!r}: {reasons}")
-    findings = [("", finding.name, finding.text) for finding in selected.findings]
+        said = "".join(f"; {f.text}: {KINDS[f.name].advice}" for f in selected.findings if f.name == HOMELESS)
+        raise UserError(f"--input {job.folder} holds nothing for data set {job.data.dataset!r}: {reasons}{said}")
+    findings = [("", finding.name, finding.text, finding.count) for finding in selected.findings]
     planned = convert.plan(selected.units, job.data)
     told = {"left_out": dict(selected.left_out), "findings": findings, "disagreements": selected.disagreements}
     return convert_shard.write_plan(job, planned, unreadable, told)

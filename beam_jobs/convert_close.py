@@ -62,15 +62,18 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
 
 
 def _findings(root: Path, plan: convert_shard.Plan, outcomes: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Writes the tables of findings and of disagreements; returns how many findings there are of each name."""
-    found = sorted(tuple(row) for row in (*plan.findings, *(row for o in outcomes for row in o["findings"])))
-    rows = [(uid, name, KINDS[name].severity, text) for uid, name, text in found]
+    """Writes the tables of findings and of disagreements; returns how many images or rows they are of, by name."""
+    found = sorted((*map(tuple, plan.findings), *((*row, 1) for o in outcomes for row in o["findings"])))
+    rows = [(uid, name, KINDS[name].severity, text) for uid, name, text, _ in found]
     outputs.write_csv(root / "findings.csv", _FINDINGS, rows)
     disagreements = readers.adjudication([*plan.disagreements, *(row for o in outcomes for row in o["disagreements"])])
     if disagreements:
         listed = [[row[column] for column in readers.COLUMNS] for row in disagreements]
         outputs.write_csv(root / "adjudication.csv", readers.COLUMNS, listed)
-    return dict(sorted(Counter(name for _, name, _ in found).items()))
+    counts: Counter[str] = Counter()
+    for _, name, _, count in found:
+        counts[name] += count
+    return dict(sorted(counts.items()))
 
 
 def _refuse_none(outcomes: Sequence[dict[str, Any]], data: config.Data) -> None:

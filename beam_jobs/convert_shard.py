@@ -45,7 +45,7 @@ class Plan:
         num_bytes: About how large each shard's records are.
         unreadable: Path and reason of each file that is no DICOM.
         left_out: How many series the config leaves out, by reason.
-        findings: Of labels and annotations as a whole: uid (empty), name, text.
+        findings: Of labels and annotations as a whole: uid (empty), name, text, and how many they are of.
         disagreements: Rows for `adjudication.csv` of images without a record.
     """
 
@@ -53,7 +53,7 @@ class Plan:
     num_bytes: list[int]
     unreadable: list[list[str]]
     left_out: dict[str, int]
-    findings: list[list[str]]
+    findings: list[list[Any]]
     disagreements: list[dict[str, Any]]
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from absl import flags
 
 from radkit import config
-from radkit.data import sources
+from radkit.data import label_table, sources
 from radkit.data.labels import Labels
 from radkit.deid import keys
 from radkit.errors import UserError
 
 CURATION = "curation.csv"
+_DECIDING, _DECISIONS = ("SeriesInstanceUID", "decision"), ("keep", "leave_out")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ def read(values: flags.FlagValues, data: config.Data) -> Given:
     Raises:
         UserError: One cannot be read, is missing, or has no use.
     """
-    rename = _rename(values["key"].value)
+    rename = renaming(values["key"].value)
     labels = _labels(values["labels"].value, data, rename)
     named: Sequence[str] = values["annotations"].value
     if named and not (data.mask_labels or data.box_labels):
         raise UserError("--annotations was given, but the config has neither data.mask_labels nor data.box_labels")
-    tables = tuple(sources.Table(Path(path), data, rename) for path in named)
+    tables = tuple(sources.Table(Path(path), data, rename) for path in dict.fromkeys(named))
     curation = values["curation"].value
     paths = [Path(path) for path in (values["labels"].value, values["key"].value) if path]
     paths += [path for table in tables for path in table.paths]
@@ -52,7 +53,8 @@ def read(values: flags.FlagValues, data: config.Data) -> Given:
     return Given(labels, tables, _decisions(Path(curation)) if curation else None, tuple(p.resolve() for p in paths))
 
 
-def _rename(key: str | None) -> sources.Rename | None:
+def renaming(key: str | None) -> sources.Rename | None:
+    """Returns what gives the pseudonyms of original identifiers by a key's file; None without one."""
     if key is None:
         return None
     read_key = keys.read(Path(key))
@@ -73,5 +75,15 @@ def _decisions(folder: Path) -> dict[str, bool]:
     path = folder / CURATION
     if not path.is_file():
         raise UserError(f"--curation {folder} holds no {CURATION}; name a folder that `radkit curate` wrote")
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["SeriesInstanceUID"]: row["decision"] == "keep" for row in csv.DictReader(file)}
+    try:
+        lines = label_table.lines(path, _DECIDING)
+        _, header = next(lines, (0, []))
+        if not set(_DECIDING) <= set(header):
+            raise UserError(f"--curation: {CURATION} lacks the columns {' and '.join(_DECIDING)}; run `radkit curate`")
+        uid, decision = map(header.index, _DECIDING)
+        decided = {row[uid]: row[decision] for _, row in lines if len(row) > max(uid, decision)}
+    except (UnicodeError, csv.Error) as error:
+        raise UserError(f"--curation: {CURATION} is no CSV file in UTF-8; run `radkit curate` again") from error
+    if other := sum(said not in _DECISIONS for said in decided.values()):
+        raise UserError(f"--curation: {other} decisions of {CURATION} are none of {', '.join(_DECISIONS)}")
+    return {series: said == "keep" for series, said in decided.items()}

@@ -1,11 +1,14 @@
 """Looks at every series before anything learns from it: what is kept, what is left out and why, on one page.
 
     radkit curate --config hippocampus --input clean --output quality
+    radkit curate --config chest --input clean --labels clean/labels.csv --output quality
     radkit curate --config hippocampus --input clean --output quality --overrides decisions.csv
 
 The config's data.curate says which series are asked for (by their headers) and what faults leave out. The pixels of
 those that are asked for are read, with the annotations that belong to them: DICOM ones below --input by the series that
-they name, others by a table (--annotations, as `radkit convert` takes it). Writes into --output: `quality.html` (what
+they name, others by a table (--annotations, and --labels for classes, as `radkit convert` takes them). What does not
+fit is told, also where `convert` would refuse it by data.annotations; so a series whose annotations `convert` would set
+aside is left out. Writes into --output: `quality.html` (what
 to mend first, with pictures), `curation.csv` (each series: keep or leave_out, the reasons, who decided), `findings.csv`
 (what was found), `quarantine.csv` (files that are no DICOM), `summary.json` and `provenance.json`. Series are numbered
 alike in all of them; `radkit convert --curation` takes what is kept.
@@ -23,17 +26,16 @@ import functools
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from absl import flags
 
-from beam_jobs import curate_close, curate_series, headers, runner
+from beam_jobs import convert_tables, curate_close, curate_labels, curate_series, headers, runner
 from radkit import config, outputs, program
 from radkit.data import sources
-from radkit.deid import keys
 from radkit.dicom import curate, facts, scan
 from radkit.dicom.findings import Finding
 from radkit.errors import UserError
@@ -41,6 +43,9 @@ from radkit.errors import UserError
 FLAGS = program.new_flags(data_in="Folder of de-identified DICOM.", out="Folder to write the tables into.", config=True)
 flags.DEFINE_string(
     "overrides", None, "CSV of persons' decisions: SeriesInstanceUID, decision, by, date, reason.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "labels", None, "CSV with an identifier column (a DICOM keyword) and the config's label column.", flag_values=FLAGS
 )
 flags.DEFINE_multi_string(
     "annotations",
@@ -66,12 +71,14 @@ class Given:
     """What the flags name beside the images.
 
     Attributes:
+        labels: The labels table, if one is given.
         tables: Annotations that are not below --input.
         overrides: What persons decided, by SeriesInstanceUID.
         paths: All files that this was read from.
         pictures: How many pictures the page holds at most.
     """
 
+    labels: curate_labels.Told | None
     tables: tuple[sources.Table, ...]
     overrides: dict[str, curate.Override]
     paths: tuple[Path, ...]
@@ -103,25 +110,25 @@ def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
 
 
 def _given(values: flags.FlagValues, data: config.Data) -> Given:
-    pictures, named, key = (values[name].value for name in ("pictures", "annotations", "key"))
+    pictures, labels, named, key = (values[name].value for name in ("pictures", "labels", "annotations", "key"))
     if pictures < 0:
         raise UserError(f"--pictures={pictures} was not expected; give 0 or more")
     if named and not (data.mask_labels or data.box_labels):
         raise UserError("--annotations was given, but the config has neither data.mask_labels nor data.box_labels")
-    if key and not named:
-        raise UserError("--key was given without --annotations, whose identifiers it is for")
-    tables = tuple(sources.Table(Path(path), data, _rename(key)) for path in named)
+    if labels is not None and not data.label:
+        raise UserError("--labels was given, but the config has no data.label: the column to read")
+    if key and not (named or labels):
+        raise UserError("--key was given without --annotations or --labels, whose identifiers it is for")
+    if data.label and labels is None:
+        print("curate: labels were not looked at; --labels names their table", file=sys.stderr)
+    rename = convert_tables.renaming(key)
+    told = curate_labels.Told(Path(labels), data, rename) if labels is not None else None
+    tables = tuple(sources.Table(Path(path), data, rename) for path in dict.fromkeys(named))
     overrides = values["overrides"].value
     decided = curate.read_overrides(Path(overrides)) if overrides is not None else {}
-    paths = [Path(path) for path in (overrides, key) if path] + [path for table in tables for path in table.paths]
-    return Given(tables, decided, tuple(path.resolve() for path in paths), pictures)
-
-
-def _rename(key: str | None) -> sources.Rename | None:
-    if key is None:
-        return None
-    read_key = keys.read(Path(key))
-    return lambda column, value: read_key.patient(value) if column == "PatientID" else read_key.uid(value)
+    paths = [Path(path) for path in (labels, overrides, key) if path]
+    paths += [path for table in tables for path in table.paths]
+    return Given(told, tables, decided, tuple(path.resolve() for path in paths), pictures)
 
 
 def _curate(job: curate_series.Job, paths: Sequence[Path], given: Given, beam_flags: Sequence[str]) -> None:
@@ -158,39 +165,83 @@ def _plan(job: curate_series.Job, given: Given, beam_flags: Sequence[str]) -> cu
     images = [series for series in found if series.is_image]
     if not images:
         raise UserError(f"--input {job.folder} holds no image series; name a folder with DICOM images")
-    drawn, said = sources.in_series(found, job.data)
+    drawn, said = sources.in_series(_once(found), job.data)
+    refusals: dict[str, None] = {}  # for what `convert` refuses the whole folder
     entries = [
-        _entry(number, series, drawn.get(series.uid, []), job.data, given)
+        _entry(number, series, drawn.get(series.uid, []), job.data, given, refusals)
         for number, series in enumerate(images, start=1)
     ]
     for table in given.tables:
-        said = [*said, *table.findings, *table.unused()]
+        said = [*said, *table.findings, *table.unused(instances)]
+    if given.labels is not None:
+        said = [*said, *given.labels.findings(instances)]
+        refusals |= dict.fromkeys(given.labels.refusals)
     others = Counter(series.modality or "absent" for series in found if not series.is_image)
-    return curate_series.write_plan(job, entries, unreadable, dict(others), said)
+    return curate_series.write_plan(job, entries, unreadable, dict(others), said, list(refusals))
+
+
+def _once(found: Sequence[scan.Series]) -> list[scan.Series]:
+    """Returns series without copies of an annotation, which would be taken for another reader's."""
+    return [
+        series
+        if series.is_image
+        else replace(series, instances=tuple({i["SOPInstanceUID"]: i for i in reversed(series.instances)}.values()))
+        for series in found
+    ]
 
 
 def _entry(
-    number: int, series: scan.Series, drawn: Sequence[sources.Source], data: config.Data, given: Given
+    number: int,
+    series: scan.Series,
+    drawn: Sequence[sources.Source],
+    data: config.Data,
+    given: Given,
+    refusals: dict[str, None],
 ) -> curate_series.Entry:
     found = against(series, data)
     override = given.overrides.get(series.uid)
-    wanted = curate.judge(found, data.curate) or (override is not None and override.decision == "keep")
+    # What has a fault by its headers is asked for, too: its picture helps to find out.
+    asked = not any(finding.severity == "rule" for finding in found)
+    wanted = asked or (override is not None and override.decision == "keep")
     first = series.instances[0]
     thickness = facts.numbers(first["SliceThickness"], 1)
-    by_image: dict[str, list[Path]] = defaultdict(list)
+    by_image: dict[str, list[scan.Instance]] = defaultdict(list)
     for instance in series.instances:
-        by_image[instance["SOPInstanceUID"]].append(instance.path)
+        by_image[instance["SOPInstanceUID"]].append(instance)
+    units = list(by_image.values()) if data.kind == "radiograph" else [list(series.instances)]
+    annotations, said = _annotations(units, drawn, given.tables, refusals)
+    if wanted:
+        found = [*found, *said, *(given.labels.of(series) if given.labels is not None else ())]
     return curate_series.Entry(
         number=number,
         uid=series.uid,
         patient_id=first["PatientID"],
         modality=series.modality,
-        paths=list(by_image.values()),
+        paths=[[instance.path for instance in group] for group in by_image.values()],
         header_findings=found,
         examined=wanted,
-        annotations=(*drawn, *(source for table in given.tables for source in table.of(series.instances))),
+        annotations=annotations,
         thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
     )
+
+
+def _annotations(
+    units: Sequence[Sequence[scan.Instance]],
+    drawn: Sequence[sources.Source],
+    tables: Sequence[sources.Table],
+    refusals: dict[str, None],
+) -> tuple[list[list[sources.Source]], list[Finding]]:
+    """Returns the annotations of each unit of a series, what two tables say alike once, and what is against them."""
+    found: list[list[sources.Source]] = [list(drawn) for _ in units]
+    said: list[Finding] = []
+    for table in tables:
+        for held, unit in zip(found, units):
+            try:
+                held += table.of(unit)
+            except UserError as error:  # a row says two images at once
+                refusals[str(error)] = None
+                said.append(Finding("contradicting_rows", str(error)))
+    return [list(dict.fromkeys(held)) for held in found], list(dict.fromkeys(said))
 
 
 def against(series: scan.Series, data: config.Data) -> list[Finding]:
@@ -211,9 +262,14 @@ def _close(output: Path, done: bool) -> int:
         f"curate: {'already done: ' if done else ''}{summary['series']} series of {summary['patients']} patients: "
         f"{summary['kept']} kept, {summary['left_out']} left out, {summary['overridden']} decided by persons; "
         f"{summary['with_faults']} with faults, {summary['with_warnings']} with warnings; "
-        f"{summary['quarantined']} files set aside -> {output / curate_close.PAGE}"
+        f"{summary['quarantined']} files set aside{_of_folder(summary['of_folder'])} -> {output / curate_close.PAGE}"
     )
     return program.QUARANTINED if curate_close.found_something(summary) else program.DONE
+
+
+def _of_folder(counts: dict[str, int]) -> str:
+    told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f"; of the folder and its tables: {told}" if told else ""
 
 
 if __name__ == "__main__":

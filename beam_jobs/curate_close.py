@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_jobs import curate_page, curate_population, curate_series
+from beam_jobs import curate_annotations, curate_page, curate_population, curate_series
 from radkit import config, outputs
 from radkit.dicom import curate
 from radkit.dicom.findings import KINDS, Finding
@@ -38,13 +38,14 @@ def write(job: curate_series.Job, plan: curate_series.Plan, overrides: Overrides
     rows = list(read(root, len(plan.files)))
     _compare(rows)
     for row in rows:
-        _decide(row, job.data.curate, overrides)
+        _decide(row, job.data, overrides)
     alone = curate.unmatched(overrides, [row["uid"] for row in rows])
-    said = [*plan.findings, *([finding.name, finding.text] for finding in alone)]
+    said = [*plan.findings, *([finding.name, finding.text, finding.count] for finding in alone)]
     outputs.write_csv(root / CURATION, _CURATION, map(_curated, rows))
     outputs.write_csv(root / FINDINGS, _FINDINGS, [*_of_folder(said), *_of_series(rows)])
     outputs.write_csv(root / outputs.QUARANTINE, ("path", "reason"), plan.unreadable)
     summary = _summary(rows, plan, said, overrides)
+    summary["convert_refuses"] = _refusals(rows, plan, said, job.data.annotations)
     outputs.write_json(root / SUMMARY, summary)
     text = curate_page.page(rows, summary, said, overrides, root, pictures)
     outputs.write_text(root / PAGE, text)
@@ -66,7 +67,7 @@ def read(root: Path, count: int) -> Iterator[Row]:
 def _compare(rows: Sequence[Row]) -> None:
     """Adds what is seen only beside the other series."""
     more: dict[int, list[Finding]] = defaultdict(list)
-    for told in (curate_population.duplicates(rows), curate_population.masks(rows)):
+    for told in (curate_population.duplicates(rows), curate_population.masks(rows), curate_population.turned(rows)):
         for number, found in told.items():
             more[number] += found
     for outlier in curate_population.outliers(rows):
@@ -75,22 +76,51 @@ def _compare(rows: Sequence[Row]) -> None:
         row["findings"] = [*row["findings"], *([f.name, f.text] for f in more.get(row["number"], ()))]
 
 
-def _decide(row: Row, rules: config.Curate, overrides: Overrides) -> None:
+def _decide(row: Row, data: config.Data, overrides: Overrides) -> None:
     """Adds the decision, its reasons, and whose it is."""
     found = [Finding(*finding) for finding in row["findings"]]
-    against = [f for f in dict.fromkeys(found) if not curate.judge([f], rules)]
-    row["by_rules"] = _DECISIONS[curate.judge(found, rules)]
+    against = _against(found, [Finding(*finding) for finding in row.get("refused", ())], data)
+    row["by_rules"] = _DECISIONS[not against]
     row["decision"], row["decided_by"], row["note"] = row["by_rules"], BY_RULES, "; ".join(f.text for f in against)
     row["reasons"] = list(dict.fromkeys(f.name for f in against))
     spoken = curate.overruled(row["uid"], overrides)
     if not spoken:
         return
     override = overrides[row["uid"]]
-    row["decision"] = _DECISIONS[curate.judge([*found, *spoken], rules)]
+    row["decision"] = _DECISIONS[curate.judge([*found, *spoken], data.curate)]
     row["decided_by"], row["note"] = override.by, f"{override.date}: {override.reason}"
     row["findings"] += [[finding.name, finding.text] for finding in spoken]
     if override.decision == "leave_out":
         row["reasons"] = ["left_out_by_person", *row["reasons"]]
+
+
+def _against(found: Sequence[Finding], refused: Sequence[Finding], data: config.Data) -> list[Finding]:
+    """Returns the findings that leave a series out.
+
+    Of annotations, data.annotations decides: what `convert` would set the image aside for leaves it out, be it a
+    warning; what it takes by a policy does not, be it a fault.
+    """
+    rules, taken = data.curate, curate_annotations.taken(data.annotations)
+
+    def leaves_out(finding: Finding) -> bool:
+        if finding in refused:
+            return rules.faults != "keep" and finding.name not in rules.accepted
+        return finding.name not in taken and not curate.judge([finding], rules)
+
+    return [finding for finding in dict.fromkeys(found) if leaves_out(finding)]
+
+
+def _refusals(
+    rows: Sequence[Row], plan: curate_series.Plan, said: Sequence[Sequence[Any]], wishes: config.Annotations
+) -> list[str]:
+    """Returns for what `convert` would refuse the whole folder, in words."""
+    refusals = list(plan.refusals)
+    if wishes.without_image == "refuse" and any(name == "labels_without_images" for name, *_ in said):
+        refusals.append("labels whose images are not there; data.annotations.without_image='report' goes on")
+    alone = any(name == "images_without_labels" for row in rows for name, _ in row["findings"])
+    if wishes.missing == "refuse" and alone:
+        refusals.append("images without labels; data.annotations.missing='leave_out' goes on without them")
+    return refusals
 
 
 def _curated(row: Row) -> tuple[Any, ...]:
@@ -100,8 +130,8 @@ def _curated(row: Row) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _of_folder(said: Sequence[Sequence[str]]) -> Iterator[tuple[Any, ...]]:
-    for name, text in said:
+def _of_folder(said: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    for name, text, _ in said:
         yield "", "", name, KINDS[name].severity, text
 
 
@@ -112,7 +142,7 @@ def _of_series(rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
 
 
 def _summary(
-    rows: Sequence[Row], plan: curate_series.Plan, said: Sequence[Sequence[str]], overrides: Overrides
+    rows: Sequence[Row], plan: curate_series.Plan, said: Sequence[Sequence[Any]], overrides: Overrides
 ) -> dict[str, Any]:
     names = [sorted({name for name, _ in row["findings"]}) for row in rows]
     graves = [{KINDS[name].severity for name in found} for found in names]
@@ -127,7 +157,7 @@ def _summary(
         "series_by_finding": dict(Counter(name for found in names for name in found)),
         "with_faults": sum("fault" in found for found in graves),
         "with_warnings": sum("warning" in found for found in graves),
-        "of_folder": dict(Counter(name for name, _ in said)),
+        "of_folder": _of_each_name(said),
         "overridden": sum(row["uid"] in overrides for row in rows),
         "overrides_against_rules": sum(row["decision"] != row["by_rules"] for row in rows),
         "overrides_without_series": sum(uid not in here for uid in overrides),
@@ -135,6 +165,14 @@ def _summary(
         "quarantined": len(plan.unreadable),
         "quarantined_by_reason": dict(Counter(reason for _, reason in plan.unreadable)),
     }
+
+
+def _of_each_name(said: Sequence[Sequence[Any]]) -> dict[str, int]:
+    """Returns of how many images or rows the folder's findings are, by name."""
+    counts: Counter[str] = Counter()
+    for name, _, count in said:
+        counts[name] += count
+    return dict(counts)
 
 
 def found_something(summary: Mapping[str, Any]) -> bool:

@@ -31,7 +31,7 @@ Row = curate_series.Row
 def page(
     rows: Sequence[Row],
     summary: Mapping[str, Any],
-    said: Sequence[Sequence[str]],
+    said: Sequence[Sequence[Any]],
     overrides: Mapping[str, curate.Override],
     root: Path,
     pictures: int,
@@ -41,7 +41,7 @@ def page(
     Args:
         rows: Of all series, decided.
         summary: See `beam_jobs.curate_close`.
-        said: Name and text of each finding of the folder as a whole.
+        said: Name, text and count of each finding of the folder as a whole.
         overrides: What persons decided, by SeriesInstanceUID.
         root: Where the batches' outcomes are, which hold the pictures.
         pictures: How many are shown at most.
@@ -61,6 +61,7 @@ def page(
         kept=[_tile(row, _about(row), files) for row in shown],
         num_kept=len(kept),
         overrides=_overridden(rows, overrides),
+        warnings=[f"radkit convert would refuse the whole folder: {why}" for why in summary["convert_refuses"]],
         notes=_notes(summary),
     )
     return quality.page(content)
@@ -69,8 +70,8 @@ def page(
 def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     figures = [
         ("series", "series"), ("patients", "patients"), ("kept", "kept"), ("left out", "left_out"),
-        ("with faults", "with_faults"), ("with warnings", "with_warnings"), ("decided by persons", "overridden"),
-        ("files set aside", "quarantined"),
+        ("series with faults", "with_faults"), ("series with warnings", "with_warnings"),
+        ("decided by persons", "overridden"), ("files set aside", "quarantined"),
     ]  # fmt: skip
     return [(name, f"{summary[key]:,}") for name, key in figures]
 
@@ -78,7 +79,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _notes(summary: Mapping[str, Any]) -> list[str]:
     if not summary["not_images"]:
         return []
-    told = ", ".join(f"{modality} {count:,}" for modality, count in sorted(summary["not_images"].items()))
+    named = {m if m != "absent" else "without Modality": count for m, count in summary["not_images"].items()}
+    told = ", ".join(f"{modality} {count:,}" for modality, count in sorted(named.items()))
     return [f"Series that are no images, and are not counted: {told}."]
 
 
@@ -153,19 +155,19 @@ def _kinds(
     return made
 
 
-def _of_folder(said: Sequence[Sequence[str]], summary: Mapping[str, Any]) -> list[quality.Kind]:
+def _of_folder(said: Sequence[Sequence[Any]], summary: Mapping[str, Any]) -> list[quality.Kind]:
     """Returns what is found of no series: files that are no DICOM, labels without images, overrides without series."""
     texts: dict[str, list[str]] = defaultdict(list)
-    for name, text in said:
+    for name, text, _ in said:
         texts[name].append(text)
     made = []
     for name, found in texts.items():
         kind, rows = KINDS[name], [(text,) for text in found[:_ROWS_A_KIND]]
         examples = quality.Table(("what was found",), rows, len(found), f"findings.csv ({name})")
+        told = f"{found[0]}; and {len(found) - 1} more" if len(found) > 1 else found[0]
         # A kind of finding may be met in series, too, which have its name for their part of the page.
-        made.append(
-            quality.Kind(f"folder-{name}", kind.severity, kind.title, kind.advice, len(found), "", (), examples)
-        )
+        about = (f"folder-{name}", kind.severity, kind.title, kind.advice, summary["of_folder"][name], "", ())
+        made.append(quality.Kind(*about, examples, said=told))
     if summary["quarantined"]:
         made.append(_set_aside(summary))
     return made

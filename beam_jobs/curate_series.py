@@ -6,17 +6,17 @@ What a batch of series came to is written as one file, last: a run that was kill
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from beam_jobs import curate_picture, curate_values, runner, workers
+from beam_jobs import curate_annotations, curate_picture, curate_values, runner, workers
 from radkit import config, outputs
-from radkit.data import annotate, contents, convert, sources
+from radkit.data import contents, convert, sources
 from radkit.dicom import checks, words
-from radkit.dicom.annotations.form import Annotation, AnnotationError, as_mask
+from radkit.dicom.annotations.form import Annotation, as_mask
 from radkit.dicom.findings import Finding
 from radkit.dicom.volumes import SeriesError, Volume, read_volumes
 from radkit.errors import UserError, disk_error
@@ -56,7 +56,7 @@ class Entry:
         paths: Of its files, each image's copies together.
         header_findings: What the headers say against it, and more to know.
         examined: Whether its pixels are looked at.
-        annotations: What was drawn on it.
+        annotations: What was drawn on each of its images that becomes a record of its own; of a volume, one.
         thickness_mm: SliceThickness; None where it is not told.
     """
 
@@ -67,7 +67,7 @@ class Entry:
     paths: list[list[Path]]
     header_findings: list[Finding]
     examined: bool
-    annotations: tuple[sources.Source, ...] = ()
+    annotations: list[list[sources.Source]] = field(default_factory=list)
     thickness_mm: float | None = None
 
 
@@ -80,18 +80,25 @@ class Plan:
         num_bytes: How large they are.
         unreadable: Path and reason of each file that is no DICOM.
         not_images: How many series are no images, by Modality.
-        findings: Name and text of each finding of the folder as a whole.
+        findings: Name, text and count of each finding of the folder as a whole.
+        refusals: For what `convert` would refuse the whole of it, in words.
     """
 
     files: list[int]
     num_bytes: list[int]
     unreadable: list[list[str]]
     not_images: dict[str, int]
-    findings: list[list[str]]
+    findings: list[list[Any]]
+    refusals: list[str] = field(default_factory=list)
 
 
 def write_plan(
-    job: Job, entries: Sequence[Entry], unreadable: Sequence[Any], not_images: dict[str, int], said: Sequence[Finding]
+    job: Job,
+    entries: Sequence[Entry],
+    unreadable: Sequence[Any],
+    not_images: dict[str, int],
+    said: Sequence[Finding],
+    refusals: Sequence[str] = (),
 ) -> Plan:
     """Writes the plan below the output, one file a batch, and returns what `read_plan` would."""
     work = Path(job.root, WORK)
@@ -104,8 +111,8 @@ def write_plan(
         read = [path for entry in batch if entry.examined for paths in entry.paths for path in paths]
         files.append(len(read))
         sizes.append(sum(path.stat().st_size for path in read))
-    listed = [[finding.name, finding.text] for finding in said]
-    plan = Plan(files, sizes, [list(row) for row in unreadable], not_images, listed)
+    listed = [[finding.name, finding.text, finding.count] for finding in said]
+    plan = Plan(files, sizes, [list(row) for row in unreadable], not_images, listed, list(refusals))
     outputs.write_json(work / _PLAN, vars(plan))
     return plan
 
@@ -127,14 +134,14 @@ def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:
 def _to_json(entry: Entry, root: Path) -> Row:
     said = [[finding.name, finding.text] for finding in entry.header_findings]
     paths = [[path.relative_to(root).as_posix() for path in group] for group in entry.paths]
-    drawn = [sources.to_json(source, root) for source in entry.annotations]
+    drawn = [[sources.to_json(source, root) for source in group] for group in entry.annotations]
     return {**asdict(entry), "header_findings": said, "paths": paths, "annotations": drawn}
 
 
 def _from_json(values: Row, root: Path) -> Entry:
     said = [Finding(*finding) for finding in values["header_findings"]]
     paths = [[root / path for path in group] for group in values["paths"]]
-    drawn = tuple(sources.from_json(source, root) for source in values["annotations"])
+    drawn = [[sources.from_json(source, root) for source in group] for group in values["annotations"]]
     return Entry(**{**values, "header_findings": said, "paths": paths, "annotations": drawn})
 
 
@@ -233,7 +240,7 @@ def _reason(error: Exception) -> str:
 
 def _examined(entry: Entry, data: config.Data) -> tuple[list[Finding], Row]:
     found: list[Finding] = []
-    volumes: list[Volume] = []
+    held: list[tuple[Sequence[sources.Source], list[Volume]]] = []
     whole = replace(data, volumes="all")  # read once, whatever is taken of them
     for unit in _units(entry, data):
         try:
@@ -242,14 +249,17 @@ def _examined(entry: Entry, data: config.Data) -> tuple[list[Finding], Row]:
             found += refused(str(error), entry.modality)
             read = _as_they_are(unit)
         found += _too_many(read, data)
-        volumes += read if data.volumes == "all" else read[:1]  # the largest
+        held += [(unit.annotations, read if data.volumes == "all" else read[:1])] if read else []  # the largest
+    volumes = [volume for _, some in held for volume in some]
     for volume in volumes:
         found += [*words.said(volume.findings, entry.modality), *checks.of_volume(volume)]
     found = _some_of_each(found)
     if not volumes:
         return found, {}
-    shown, drawn, said = annotations_of(entry, volumes, data)
-    return found + said, _facts(entry, volumes, shown, drawn, data)
+    drawn = curate_annotations.of_series(held, data)
+    refusals = [[finding.name, finding.text] for finding in drawn.refused]
+    facts = _facts(entry, volumes, drawn.volume, drawn.annotations, data)
+    return found + drawn.findings, {**facts, "refused": refusals}
 
 
 def _some_of_each(found: Sequence[Finding]) -> list[Finding]:
@@ -266,7 +276,10 @@ def _some_of_each(found: Sequence[Finding]) -> list[Finding]:
 
 def _units(entry: Entry, data: config.Data) -> list[contents.Unit]:
     groups = entry.paths if data.kind == "radiograph" else [[path for group in entry.paths for path in group]]
-    return [contents.Unit(entry.uid, entry.patient_id, tuple(group), entry.annotations) for group in groups]
+    drawn = entry.annotations or [[] for _ in groups]
+    return [
+        contents.Unit(entry.uid, entry.patient_id, tuple(group), tuple(found)) for group, found in zip(groups, drawn)
+    ]
 
 
 def _too_many(volumes: Sequence[Volume], data: config.Data) -> list[Finding]:
@@ -284,46 +297,6 @@ def _as_they_are(unit: contents.Unit) -> list[Volume]:
         return []
 
 
-def annotations_of(
-    entry: Entry, volumes: Sequence[Volume], data: config.Data
-) -> tuple[Volume, list[Annotation], list[Finding]]:
-    """Returns the volume of a series on which most was drawn, what each reader drew on it, and what is to be said.
-
-    An annotation that does not fit is a finding, and takes no other with it.
-    """
-    from radkit.dicom import plausible  # SciPy, which workers without masks do without
-
-    drawn: dict[int, list[Annotation]] = {0: []}
-    found: list[Finding] = []
-    # A radiograph shares its series, and what is drawn on that, with other views.
-    others = volumes if data.kind == "radiograph" else volumes[:1]
-    for source in entry.annotations:
-        place, read = _placed(source, others, data)
-        if isinstance(read, UserError):
-            name = read.finding if isinstance(read, AnnotationError) else ""
-            found.append(Finding(name or "unreadable_annotation", str(read)))
-            continue
-        drawn.setdefault(place, []).append(read)
-        found += [*read.findings, *plausible.of_mask(volumes[place], read)]
-    if (data.mask_labels or data.box_labels) and not entry.annotations:
-        found.append(Finding("images_without_labels", "no annotation that the config asks for belongs to the series"))
-    most = max(drawn, key=lambda place: (len(drawn[place]), -place))
-    return volumes[most], drawn[most], found
-
-
-def _placed(source: sources.Source, volumes: Sequence[Volume], data: config.Data) -> tuple[int, Annotation | UserError]:
-    """Returns the first volume that an annotation fits, and it; or why it does not fit the first."""
-    refusals: list[UserError] = []
-    for place, volume in enumerate(volumes):
-        try:
-            (read,) = annotate.annotations_of([source], volume, data)
-        except UserError as error:
-            refusals.append(error)
-            continue
-        return place, read
-    return 0, refusals[0]
-
-
 def _facts(
     entry: Entry, volumes: Sequence[Volume], shown: Volume, drawn: Sequence[Annotation], data: config.Data
 ) -> Row:
@@ -337,6 +310,7 @@ def _facts(
         "spacing_mm": [round(float(step), 4) if np.isfinite(step) else None for step in first.spacing_mm],
         "values": [round(float(value), 4) for value in np.percentile(values, (1, 50, 99))],
         "histogram": curate_values.histogram(values, entry.modality),
+        "look": curate_values.look(first),
         "digests": sorted(filter(None, map(curate_values.digest, volumes))),
         "mask_features": _mask_features(shown, drawn),
         "picture": picture,

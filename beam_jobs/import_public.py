@@ -200,7 +200,9 @@ def _close(
     if data.box_labels:
         outputs.write_csv(folder / BOXES, public_dicom.BOX_COLUMNS, (row for one in done for row in one.boxes))
     outputs.write_csv(folder / outputs.QUARANTINE, ("input", "reason"), refused)
-    findings = Counter(finding.name for finding in selection.findings)
+    findings: Counter[str] = Counter()
+    for finding in selection.findings:
+        findings[finding.name] += finding.count
     if empty := sum(one.is_empty for one in done):
         findings["empty_segment"] += empty
     summary = {

@@ -3,11 +3,16 @@
 import re
 from typing import TYPE_CHECKING
 
-from radkit.errors import UserError
+from radkit.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from radkit.config import Curate, Data, Experiment
 
+# How a label came to be known; figures of different standards are not mixed.
+REFERENCE_STANDARDS = (
+    "histology", "surgery", "follow_up", "other_modality", "laboratory", "outcome", "consensus", "reader", "report",
+    "model",
+)  # fmt: skip
 _PLANES = ("axial", "coronal", "sagittal", "oblique")
 _PAIRS = ("LR", "PA", "SI")
 _SPACINGS_MM = (0.01, 1000.0)  # what lies outside is a slip, as of metres for millimetres
@@ -68,6 +73,14 @@ def _check_curate(rules: "Curate") -> None:
 def _check_annotations(data: "Data") -> None:
     if not 0 < data.annotations.fraction <= 1:
         raise UserError(f"data.annotations.fraction must be above 0 and at most 1, not {data.annotations.fraction}")
+    for standard in data.annotations.reference_standards:
+        if standard not in REFERENCE_STANDARDS:
+            raise UserError(
+                f"data.annotations.reference_standards: {standard!r} is none of {', '.join(REFERENCE_STANDARDS)}"
+                f"{did_you_mean(standard, REFERENCE_STANDARDS)}"
+            )
+    if data.annotations.keep_readers and not data.mask_labels:
+        raise UserError("data.annotations.keep_readers keeps readers' masks, and data.mask_labels asks for none")
     for name in ("mask_labels", "box_labels", "class_names"):
         given = getattr(data, name)
         if len(set(given)) != len(given):

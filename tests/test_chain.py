@@ -50,11 +50,13 @@ def version_folder(output: Path, task: str) -> Path:
 def test_every_verb_runs_and_the_table_and_the_page_say_so(chain: tuple[Path, str]) -> None:
     output, printed = chain
     table = printed[printed.index("main figure") :]
-    verbs = ("index", "anonymize", "convert", "statistics", "train", "evaluate", "export", "serve", "predict")
+    verbs = ("index", "anonymize", "curate", "convert", "statistics", "train", "evaluate", "export", "serve", "predict")
     assert all(re.search(rf"^{verb} ", table, re.MULTILINE) for verb in verbs)
     page = (output / "demo.html").read_text()
     assert page.count("<img") >= 10
     assert "confounded" in page or "go together with how the images were taken" in page
+    assert 'href="quality/quality.html"' in page
+    assert (output / "quality" / "quality.html").is_file()
     assert {"view AP", "view PA"} <= set(re.findall(r"view (?:AP|PA)", page))
 
 
@@ -66,10 +68,23 @@ def test_no_invented_identity_is_left_after_anonymize(chain: tuple[Path, str]) -
     header = pydicom.dcmread(raw, stop_before_pixels=True)
     values = [str(header.PatientName), header.PatientID, header.PatientAddress, header.InstitutionName]
     assert len(set(values)) == 4
-    files = [p for folder in ("clean", "records", "runs", "models", "answers") for p in (output / folder).rglob("*")]
+    files = [
+        p
+        for folder in ("clean", "quality", "records", "runs", "models", "answers")
+        for p in (output / folder).rglob("*")
+    ]
     for path in files:
         contents = path.read_bytes() if path.is_file() else b""
         assert not [v for v in values if v.encode() in contents or v in path.name], path
+
+
+def test_nothing_is_wrong_with_the_demo_s_images_and_every_volume_of_its_own_is_kept(chain: tuple[Path, str]) -> None:
+    output, _ = chain
+    told = json.loads((output / "quality" / "summary.json").read_text())
+    # Beside the tasks' own: a head in MR, on which other labels are drawn, and a CT.
+    assert (told["kept"], told["left_out_by_reason"]) == (VOLUMES + 1, {"modality_not_asked": RADIOGRAPHS + 1})
+    assert told["with_faults"] == 0
+    assert set(told["series_by_finding"]) <= {"images_without_labels", "unusual_series", "modality_not_asked"}
 
 
 def test_no_patient_is_on_two_sides(chain: tuple[Path, str]) -> None:
@@ -210,7 +225,7 @@ def test_one_series_gets_the_same_answer_both_ways(chain: tuple[Path, str], serv
             runs.load_weights(network, run)
             answering = task_module.answering(network, task, experiment.data)
             folder = output / "records" / name / "1.0.0"
-            record, expected = next(scoring.answered(answering, folder, "train", experiment.data))
+            record, expected = next(scoring._answered(answering, scoring.Cases(folder, "train", experiment.data, task)))
             volume = read_volumes(images[record["series_uid"]])[0]
             rank = len(experiment.data.image_size)
             image = volume.array[..., None] if rank == 3 else volume.array[0][..., None]

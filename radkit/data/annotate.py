@@ -50,10 +50,26 @@ def _read(source: sources.Source, volume: Volume, data: config.Data) -> Annotati
     if source.path is None:
         placed, findings = boxes.place(source.boxes, volume, wishes)
         return dataclasses.replace(Annotation(boxes=placed, findings=findings), **about)  # type: ignore[arg-type]
-    labels = data.mask_labels or data.box_labels
-    names = dict(source.names) or dict(enumerate(labels, start=1))
+    labels = tuple(dict.fromkeys((*data.mask_labels, *data.box_labels)))
+    names = dict(source.names) or dict(enumerate(data.mask_labels or data.box_labels, start=1))
     read = annotations.read(source.path, volume, labels, wishes, names=names)
-    return dataclasses.replace(read, **about)  # type: ignore[arg-type]
+    return dataclasses.replace(_boxed(read, data), **about)  # type: ignore[arg-type]
+
+
+def _boxed(read: Annotation, data: config.Data) -> Annotation:
+    """Returns an annotation whose outlines of what the config wants boxed are boxes around them."""
+    kept = tuple(region for region in read.regions if region.label in data.mask_labels)
+    alone = [region for region in read.regions if region.label not in data.mask_labels and region.inside.size]
+    around = (
+        Box(_floats(region.corner), _floats(np.add(region.corner, region.inside.shape)), region.label)
+        for region in alone
+    )
+    return dataclasses.replace(read, regions=kept, boxes=(*read.boxes, *around))
+
+
+def _floats(numbers: Sequence[int] | np.ndarray) -> tuple[float, float, float]:
+    first, second, third = map(float, numbers)
+    return first, second, third
 
 
 def drawn(found: Sequence[sources.Source], volume: Volume, data: config.Data) -> readers.Combined:

@@ -23,6 +23,7 @@ from radkit.errors import UserError, disk_error
 KILLED = "reading it killed a worker three times, the last time alone: for want of memory, or a fault in a decoder"
 NOT_ANNOTATED = "no annotation that the config asks for"
 TIED = "readers who name different classes, with as many votes each"
+CONTRADICTED = "rows of the labels table that name different classes"
 NOT_LABELLED = "no label in the labels table"
 
 
@@ -104,7 +105,7 @@ def select(
     others = (series for series in found if not series.is_image and used.isdisjoint(series.paths))
     selected.left_out.update(f"no image series (Modality {series.modality or 'absent'})" for series in others)
     for table in tables:
-        selected.findings += [*table.findings, *table.unused()]
+        selected.findings += [*table.findings, *table.unused(every)]
     if labels is not None:
         labels.unused(every)
         selected.findings += labels.findings
@@ -134,7 +135,8 @@ def _take(
     selected: Selected,
 ) -> None:
     """Adds a unit with its annotations and label, or why it is left out."""
-    annotations = (*drawn, *(source for table in tables for source in table.of(group)))
+    every = (*drawn, *(source for table in tables for source in table.of(group)))
+    annotations = tuple(dict.fromkeys(every))  # what two tables say alike counts once
     if (data.mask_labels or data.box_labels) and not annotations and data.annotations.missing != "empty":
         selected.left_out[NOT_ANNOTATED] += 1
         return
@@ -142,7 +144,8 @@ def _take(
     if labels is not None and label is None:
         tied = labels.disagreement(unit["uid"], group)
         selected.disagreements += [tied] if tied else []
-        selected.left_out[TIED if tied else NOT_LABELLED] += 1
+        against = CONTRADICTED if labels.contradicts(group) else NOT_LABELLED
+        selected.left_out[TIED if tied else against] += 1
         return
     about = (
         {}
@@ -160,7 +163,7 @@ def _refuse(selected: Selected, data: config.Data) -> None:
         if count and wishes.missing == "refuse":
             raise UserError(f"{count} images have {reason}; data.annotations.missing='leave_out' goes on without them")
         if count:
-            selected.findings.append(Finding("images_without_labels", f"{count} images have {reason}"))
+            selected.findings.append(Finding("images_without_labels", f"{count} images have {reason}", count))
     alone = [f.text for f in selected.findings if f.name == "labels_without_images"]
     if alone and wishes.without_image == "refuse":
         raise UserError(f"{'; '.join(alone)}; data.annotations.without_image='report' goes on without them")

@@ -2,12 +2,12 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn
 
 from radkit import config
 from radkit.dicom.annotations.form import REFERENCE_STANDARDS
@@ -16,6 +16,7 @@ from radkit.errors import UserError, did_you_mean
 # The most specific first: what says something of one image goes before what says it of a whole patient.
 KEYS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
 OPTIONAL = ("reader", "date", "reference_standard")
+NO_DATE = "date is none; YYYY-MM-DD or YYYYMMDD was expected"
 _SEPARATORS = ",;\t"
 _ROUNDED = re.compile(r"\d+([.,]\d+)?[eE]\+\d+")  # what Excel makes of long numbers
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own, before the header
@@ -44,12 +45,13 @@ class Table:
         others: The identifier columns beside it.
         num_unknown: Rows left out so far, as their class is none of the config's.
         num_of_others: Rows left out so far, as their reader or reference standard is not wanted.
+        num_dates: Dates left out so far, as they are the original ones.
     """
 
     def __init__(self, path: Path, data: config.Data, rename: Rename | None) -> None:
         if not path.is_file():
-            raise UserError(f"--labels {path} does not exist; name a CSV file")
-        self.name, self.num_unknown, self.num_of_others = path.name, 0, 0
+            raise UserError(f"--labels {path} {'is a folder' if path.is_dir() else 'does not exist'}; name a CSV file")
+        self.name, self.num_unknown, self.num_of_others, self.num_dates = path.name, 0, 0, 0
         self._path, self._data, self._rename = path, data, rename
         self._readers, self._wanted = data.annotations.readers, data.annotations.reference_standards
         self._dates, self._standards = {"": ""}, {"", *REFERENCE_STANDARDS}
@@ -62,11 +64,8 @@ class Table:
         Raises:
             UserError: It is no such table, or a row cannot be used and no setting says what becomes of it.
         """
-        with self._path.open("rb") as start:
-            encoding = "utf-16" if start.read(2) in _UTF_16 else "utf-8-sig"
         try:
-            with self._path.open(newline="", encoding=encoding) as file:
-                yield from self._read(file)
+            yield from self._read(lines(self._path, {*KEYS, self._data.label}))
         except (UnicodeError, csv.Error) as error:
             raise UserError(f"--labels {self.name} is no CSV file in UTF-8; save it as one") from error
 
@@ -74,33 +73,24 @@ class Table:
         """Raises what is wrong with a row."""
         raise UserError(f"--labels {self.name}, line {line}: {what}")
 
-    def _read(self, file: TextIO) -> Iterator[tuple[str, Row]]:
-        first = file.readline()
-        told = _SEPARATOR_LINE.fullmatch(first)
-        above = 1 if told else 0
-        header = file.readline() if told else first
-        separator = told[1] if told else max(_SEPARATORS, key=lambda s: len(self._known(_split(header, s))))
-        reader = csv.reader(chain([header], file), delimiter=separator)
-        columns = [column.strip() for column in next(reader, [])]
+    def _read(self, found: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[str, Row]]:
+        _, columns = next(found, (0, []))
         values_of, num_columns, strip = itemgetter(*self._places(columns)), len(columns), str.strip
-        for cells in reader:
+        for line, cells in found:
             if len(cells) > num_columns:  # a comma too many: which value belongs to which column is a guess
-                self.refuse(reader.line_num + above, f"more values than the {num_columns} columns")
+                self.refuse(line, f"more values than the {num_columns} columns")
             while len(cells) <= num_columns:  # the last stands for columns that are not there
                 cells.append("")
-            found = self._row([*map(strip, values_of(cells))], reader.line_num + above)
-            if found is not None:
-                yield found
-
-    def _known(self, columns: Sequence[str]) -> set[str]:
-        return {column.strip() for column in columns} & {*KEYS, self._data.label}
+            row = self._row([*map(strip, values_of(cells))], line)
+            if row is not None:
+                yield row
 
     def _places(self, columns: Sequence[str]) -> list[int]:
         """Returns the places of label, reader, date, reference standard and identifiers; past the end: not there."""
         keys = [key for key in KEYS if key in columns]
         if not keys or self._data.label not in columns:
             raise UserError(
-                f"--labels {self.name} has the columns {', '.join(columns) or 'none'}; one of "
+                f"--labels {self.name} has the columns {shown(columns, {*KEYS, self._data.label})}; one of "
                 f"{', '.join(KEYS)} and {self._data.label!r} were expected"
             )
         self.key, self.others = keys[0], tuple(keys[1:])
@@ -131,6 +121,8 @@ class Table:
         if not uid:
             self.refuse(line, f"{self.key} is empty; each class needs one")
         day = self._dates[when] if when in self._dates else self._day(when, line)
+        if self._rename is not None and day:  # the images' dates moved, and the true one tells who a patient is
+            self.num_dates, day = self.num_dates + 1, ""
         if self._rename is not None or "+" in uid:
             uid, *others = (self._named(*pair, line) for pair in zip((self.key, *self.others), (uid, *others)))
         return uid, Row(value, reader, day, standard, line, tuple(others))
@@ -152,12 +144,60 @@ class Table:
         return self._rename(column, value) if self._rename is not None and value else value
 
     def _day(self, when: str, line: int) -> str:
-        """Returns a date as YYYY-MM-DD; a date may tell who a patient is, so that a wrong one is not shown."""
-        for form, length in (("%Y-%m-%d", 10), ("%Y%m%d", 8)):
-            day = _parsed(when, form) if len(when) == length and when.isascii() else None
-            if day is not None:
-                return self._dates.setdefault(when, day.date().isoformat())
-        self.refuse(line, "date is none; YYYY-MM-DD or YYYYMMDD was expected")
+        found = day(when)
+        if found is None:
+            self.refuse(line, NO_DATE)
+        return self._dates.setdefault(when, found)
+
+
+def lines(
+    path: Path, known: Collection[str], plain: Callable[[str], str] = str.strip
+) -> Iterator[tuple[int, list[str]]]:
+    """Yields number and cells of each line of a CSV file; the first has the columns' names, without spaces around.
+
+    Args:
+        path: The file: commas, semicolons or tabs; UTF-8 or UTF-16.
+        known: Names of columns, by which the separator is told.
+        plain: Gives the name as it is known.
+
+    Raises:
+        UnicodeError: It is no text.
+        csv.Error: It is no CSV.
+    """
+    with path.open("rb") as start:
+        encoding = "utf-16" if start.read(2) in _UTF_16 else "utf-8-sig"
+    with path.open(newline="", encoding=encoding) as file:
+        first = file.readline()
+        told = _SEPARATOR_LINE.fullmatch(first)
+        above = 1 if told else 0
+        header = file.readline() if told else first
+        separator = (
+            told[1] if told else max(_SEPARATORS, key=lambda s: len({*known} & {*map(plain, _split(header, s))}))
+        )
+        reader = csv.reader(chain([header], file), delimiter=separator)
+        yield 1 + above, [column.strip() for column in next(reader, [])]
+        for cells in reader:
+            yield reader.line_num + above, cells
+
+
+def day(when: str) -> str | None:
+    """Returns a date as YYYY-MM-DD; None when it is none: it may tell who a patient is, so that it is not shown.
+
+    >>> day("20260201"), day("2026-02-01"), day("1/2/26")
+    ('2026-02-01', '2026-02-01', None)
+    """
+    for form, length in (("%Y-%m-%d", 10), ("%Y%m%d", 8)):
+        found = _parsed(when, form) if len(when) == length and when.isascii() else None
+        if found is not None:
+            return str(found.date().isoformat())
+    return None
+
+
+def shown(columns: Sequence[str], known: Collection[str]) -> str:
+    """Returns columns' names in words; not what may be a row, of a table that lacks its first line."""
+    if not any(name in column for column in columns for name in known):
+        return f"none that is known among its {len([c for c in columns if c])}, if its first line names them at all"
+    return ", ".join(columns)
 
 
 def _split(header: str, separator: str) -> list[str]:

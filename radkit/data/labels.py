@@ -89,6 +89,7 @@ class Labels:
         """What a person should know of the table, by now, with counts."""
         said = (
             ("unknown_class", self._table.num_unknown, "rows were left out: their class is none of data.class_names"),
+            ("remark", self._table.num_dates, "dates were left out, as images by --key have others"),
             ("duplicate_rows", self._counts["same"], "rows say again what an earlier row of the same reader said"),
             ("contradicting_rows", self._counts["first"], "rows contradict an earlier row of their reader: left out"),
             ("contradicting_rows", len(self._ties), f"{self.key} values have as many votes for two classes"),
@@ -96,7 +97,7 @@ class Labels:
             ("several_readers", self._counts["merged"], f"{self.key} values have rows of several readers"),
             ("labels_without_images", self._counts["unused"], f"of {len(self)} {self.key} values are no image's"),
         )  # fmt: skip
-        return [Finding(name, f"{self._table.name}: {count} {what}") for name, count, what in said if count]
+        return [Finding(name, f"{self._table.name}: {count} {what}", count) for name, count, what in said if count]
 
     def of(self, instance: scan.Instance) -> Label | None:
         """Returns the label of an instance; None when the table has none for it, or its readers are tied.
@@ -133,6 +134,10 @@ class Labels:
             self._counts["series"] += 1
             return None
         return found[0] if found else None
+
+    def contradicts(self, instances: Iterable[scan.Instance]) -> bool:
+        """Tells whether rows of one example's instances name different classes, as those of a series' slices."""
+        return len({label.value for label in map(self.of, instances) if label is not None}) > 1
 
     def disagreement(self, record_uid: str, instances: Iterable[scan.Instance]) -> dict[str, Any] | None:
         """Returns a row for `readers.adjudication` if the readers of one of the instances are tied; else None."""

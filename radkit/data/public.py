@@ -127,7 +127,7 @@ def _matched(found: Found, data: config.Data) -> dict[str, Row] | None:
     rows, homeless = public_table.matched(found.rows, found.images)
     if homeless:
         said = f"{homeless} rows or entries of the table whose images are not there"
-        found.findings.append(Finding("labels_without_images", said))
+        found.findings.append(Finding("labels_without_images", said, homeless))
     return rows
 
 
@@ -162,14 +162,14 @@ def _tell_patients(selection: Selection) -> None:
         alone += 1
     if alone:
         said = f"{alone} images of no known patient, each taken as a patient of its own"
-        selection.findings.append(Finding("unknown_patients", said))
+        selection.findings.append(Finding("unknown_patients", said, alone))
 
 
 def _refuse(selection: Selection, found: Found, data: config.Data) -> None:
     """Refuses or says what has no other half."""
     if found.homeless:
         said = f"{found.homeless} annotations whose images are not there"
-        selection.findings.append(Finding("labels_without_images", said))
+        selection.findings.append(Finding("labels_without_images", said, found.homeless))
     alone = [f.text for f in selection.findings if f.name == "labels_without_images"]
     if alone and data.annotations.without_image == "refuse":
         raise UserError(f"{'; '.join(alone)}; data.annotations.without_image='report' goes on without them")
@@ -178,7 +178,7 @@ def _refuse(selection: Selection, found: Found, data: config.Data) -> None:
         if count and data.annotations.missing == "refuse":
             raise UserError(f"{count} images have {reason}; data.annotations.missing='leave_out' goes on without them")
         if count:
-            selection.findings.append(Finding("images_without_labels", f"{count} images have {reason}"))
+            selection.findings.append(Finding("images_without_labels", f"{count} images have {reason}", count))
     selection.left_out += Counter()  # no reasons of nothing
 
 
@@ -191,7 +191,8 @@ def tables(asked: Asked) -> list[Path]:
     if asked.masks and not asked.masks.is_relative_to(asked.folder):
         found += scan.find(asked.masks)
     if missing := [path for path in found if not path.is_file()]:
-        raise UserError(f"--labels {missing[0]} does not exist; name a file")
+        what = "is a folder" if missing[0].is_dir() else "does not exist"
+        raise UserError(f"--labels {missing[0]} {what}; name a file")
     return found
 
 

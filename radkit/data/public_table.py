@@ -9,9 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from radkit import config
+from radkit.data import label_table
 from radkit.dicom.findings import Finding
 from radkit.errors import UserError
 
@@ -77,21 +79,27 @@ def read(path: Path, data: config.Data) -> tuple[dict[str, Row], list[Finding]]:
         UserError: It is no such table, names an unknown class, or has rows that contradict each other.
     """
     if not path.is_file():
-        raise UserError(f"--labels {path} does not exist; name a CSV file")
+        raise UserError(f"--labels {path} {'is a folder' if path.is_dir() else 'does not exist'}; name a CSV file")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            known = columns(list(reader.fieldnames or []), data, f"--labels {path.name}")
-            rows = [_checked(values, reader.line_num, known, data, path.name) for values in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
+        lines = label_table.lines(path, {name for names in _NAMES.values() for name in names}, _bare)
+        _, header = next(lines, (0, []))
+        known = columns(header, data, f"--labels {path.name}")
+        rows = [_checked(header, cells, n, known, data, path.name) for n, cells in lines if cells]
+    except (UnicodeError, csv.Error) as error:
         raise UserError(f"--labels {path.name} is no CSV file in UTF-8; save it as one") from error
     return gathered(rows, data, path.name)
 
 
-def _checked(values: Mapping[str, str | None], line: int, known: Columns, data: config.Data, name: str) -> Row:
-    if None in values:  # a comma too many: which value belongs to which column is a guess
+def _checked(
+    header: Sequence[str], cells: Sequence[str], line: int, known: Columns, data: config.Data, name: str
+) -> Row:
+    if len(cells) > len(header):  # a comma too many: which value belongs to which column is a guess
         raise UserError(f"--labels {name}, line {line}: more values than there are columns")
-    return row(values, known, line, data, name)
+    return row(dict(zip_longest(header, cells)), known, line, data, name)
+
+
+def _bare(column: str) -> str:
+    return re.sub("[^a-z0-9]", "", column.lower())
 
 
 def columns(found: Sequence[str], data: config.Data, table: str) -> Columns:
@@ -100,7 +108,7 @@ def columns(found: Sequence[str], data: config.Data, table: str) -> Columns:
     Raises:
         UserError: None names the image, none holds the class, or one stands there twice.
     """
-    plain = {re.sub("[^a-z0-9]", "", name.lower()): name for name in reversed(found)}
+    plain = {_bare(name): name for name in reversed(found)}
     of = {what: next((plain[name] for name in names if name in plain), "") for what, names in _NAMES.items()}
     twice = [name for name, count in Counter(filter(None, found)).items() if count > 1]
     if twice:
@@ -230,9 +238,13 @@ def gathered(rows: Sequence[Row], data: config.Data, table: str) -> tuple[dict[s
             )
     said = []
     if same:
-        said.append(Finding("duplicate_rows", f"{same} rows of the labels table stand there twice"))
+        said.append(Finding("duplicate_rows", f"{same} rows of the labels table stand there twice", same))
     if contradicting:
-        said.append(Finding("contradicting_rows", f"{contradicting} rows contradict an earlier one, which was taken"))
+        said.append(
+            Finding(
+                "contradicting_rows", f"{contradicting} rows contradict an earlier one, which was taken", contradicting
+            )
+        )
     found, more = _of_one_sex(found)
     return found, [*said, *more]
 

@@ -4,28 +4,26 @@ A table is a CSV with a column `file` (below the table's own folder), an identif
 SeriesInstanceUID, StudyInstanceUID or PatientID) and, if there are such, `reader`, `date`, `reference_standard`.
 """
 
-import csv
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from radkit import config
+from radkit.data import label_table, mask_table
 from radkit.dicom import scan
 from radkit.dicom.annotations import boxes
 from radkit.dicom.annotations.boxes import Row
-from radkit.dicom.annotations.form import REFERENCE_STANDARDS
+from radkit.dicom.annotations.form import AnnotationError
 from radkit.dicom.findings import Finding
-from radkit.errors import UserError, did_you_mean
+from radkit.errors import UserError
 
-IDENTIFIERS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")  # the most specific first
+IDENTIFIERS = label_table.KEYS  # the most specific first
 _REPORT_STORAGE = "1.2.840.10008.5.1.4.1.1.88."
-_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
-_OF_BOXES = {"x_min", "x_mm", "x_min_mm"}
 _ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".nii.gz", ".nii")
-_ABOUT = ("reader", "date", "reference_standard")
+_HINT = "; a table of masks has a column file and one of SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, PatientID"
 
 Rename = Callable[[str, str], str]
 
@@ -84,24 +82,31 @@ def in_series(found: Sequence[scan.Series], data: config.Data) -> tuple[dict[str
         by_frame[series.instances[0]["FrameOfReferenceUID"]].append(uid)
     sources: dict[str, list[Source]] = defaultdict(list)
     homeless = 0
-    for instance in (i for series in found if not series.is_image for i in series.instances if _wanted(i, data)):
+    others: list[list[str]] = []
+    for instance in (i for series in found if not series.is_image for i in series.instances):
         uids = [uid for uid in instance.referenced_series if uid in images]
         if not uids and instance["FrameOfReferenceUID"]:
             near = by_frame[instance["FrameOfReferenceUID"]]
             uids = near if len(near) == 1 else []
+        if not _wanted(instance, data):
+            others += [uids] if instance.segment_labels and (data.mask_labels or data.box_labels) else []
+            continue
         homeless += not uids
         for uid in uids:
             sources[uid].append(Source(instance.path, "dicom"))
-    said = [Finding("labels_without_images", f"{homeless} annotations whose images are not here")] if homeless else []
-    return sources, said
+    # What a series with annotations has of other organs is no news; what one without has may be misspelt.
+    unknown = sum(any(uid not in sources for uid in uids) for uids in others)
+    said = (
+        ("labels_without_images", homeless, "annotations whose images are not here"),
+        ("other_labels", unknown, "annotations of images without others hold no label that the config names"),
+    )
+    return sources, [Finding(name, f"{count} {what}", count) for name, count, what in said if count]
 
 
 def _wanted(instance: scan.Instance, data: config.Data) -> bool:
     if instance["SOPClassUID"].startswith(_REPORT_STORAGE):
         return bool(data.box_labels)
-    asked = {label.casefold() for label in data.mask_labels}
-    if instance["SOPClassUID"] == _STRUCTURE_SET_STORAGE:
-        asked |= {label.casefold() for label in data.box_labels}  # of its points
+    asked = {label.casefold() for label in (*data.mask_labels, *data.box_labels)}
     return not asked.isdisjoint(label.casefold() for label in instance.segment_labels)
 
 
@@ -119,26 +124,56 @@ class Table:
 
     def __init__(self, path: Path, data: config.Data, rename: Rename | None = None) -> None:
         if not path.is_file():
-            raise UserError(f"--annotations {path} does not exist; name a CSV or COCO JSON file")
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise UserError(f"--annotations {path} {what}; name a CSV or COCO JSON file")
         self.paths = [path]
         self._of_views = data.kind == "radiograph"
         self.findings: list[Finding] = []
         self._of: dict[tuple[str, str], list[Source]] = defaultdict(list)
+        self._others: dict[tuple[str, str], list[tuple[int, tuple[tuple[str, str], ...]]]] = {}  # line, identifiers
         self._used: set[tuple[str, str]] = set()
-        rename = rename or (lambda _, value: value)
-        if path.suffix == ".csv" and (masks := _masks(path)) is not None:
-            for key, source in masks:
-                self._of[(key[0], rename(*key))].append(source)
-                self.paths += [source.path] if source.path else []
-            return
-        table = boxes.read_coco(path) if path.suffix == ".json" else boxes.read_csv(path)
+        self._rename, self._dates_left_out = rename, 0
+        masks = None if path.suffix.lower() == ".json" else mask_table.read(path)
+        if masks is not None:
+            self._take_masks(*masks)
+        else:
+            self._take_boxes(_boxes(path, data))
+        if self._dates_left_out:
+            said = f"{path.name}: {self._dates_left_out} dates were left out, as images by --key have others"
+            self.findings.append(Finding("remark", said, self._dates_left_out))
+
+    def _named(self, column: str, value: str) -> str:
+        return value if self._rename is None else self._rename(column, value)
+
+    def _dated(self, date: str) -> str:
+        """Returns a date; none where the table has original identifiers: dates beside them tell who a patient is."""
+        if self._rename is None:
+            return date
+        self._dates_left_out += bool(date)
+        return ""
+
+    def _take_masks(self, rows: Sequence[mask_table.Row], findings: Sequence[Finding]) -> None:
+        self.findings += findings
+        for row in rows:
+            key = (row.column, self._named(row.column, row.identifier))
+            reader, date, standard = row.about
+            self._of[key].append(Source(row.path, "image", reader, self._dated(date), standard))
+            if row.others:
+                others = tuple((column, self._named(column, value)) for column, value in row.others)
+                self._others.setdefault(key, []).append((row.line, others))
+        self.paths += dict.fromkeys(row.path for row in rows)
+
+    def _take_boxes(self, table: boxes.Table) -> None:
         self.findings += table.findings
         for image in table.images:
             column, original = _key(image)
-            key = (column, rename(column, original))
+            key = (column, self._named(column, original))
             for about in image.readers:
-                rows = tuple(_on_slice(row, key, rename) for row in image.rows if _about(row) == about)
-                self._of[key].append(Source(None, "boxes", *about, boxes=rows))
+                rows = tuple(_on_slice(row, key, self._named) for row in image.rows if _about(row) == about)
+                reader, date, standard = about
+                dated = self._dated(date)
+                rows = tuple(row if row.date == dated else replace(row, date=dated) for row in rows)
+                self._of[key].append(Source(None, "boxes", reader, dated, standard, boxes=rows))
 
     def of(self, instances: Iterable[scan.Instance]) -> list[Source]:
         """Returns the annotations of an image that these instances make up."""
@@ -146,6 +181,8 @@ class Table:
         here = {identifier for column, identifier in keys if column == "SOPInstanceUID"}
         found = [key for key in keys if key in self._of]
         self._used.update(found)
+        for key in found:
+            self._check_others(key, keys)
         sources = [source for key in found for source in self._of[key]]
         # What one reader boxed on several slices is one annotation of the volume.
         boxed: dict[tuple[str, str, str], list[Row]] = {}
@@ -159,12 +196,44 @@ class Table:
         drawn = [source for source in sources if source.kind != "boxes"]
         return [*drawn, *(Source(None, "boxes", *about, boxes=tuple(rows)) for about, rows in boxed.items())]
 
-    def unused(self) -> list[Finding]:
-        """Returns what is to be said of annotations whose images were not asked for with `of`."""
-        count = len(self._of.keys() - self._used)
-        if not count:
-            return []
-        return [Finding("labels_without_images", f"{count} images of the annotations' table are not here")]
+    def _check_others(self, key: tuple[str, str], keys: Collection[tuple[str, str]]) -> None:
+        """Refuses a row of masks whose other identifiers are another image's."""
+        for line, others in self._others.get(key, ()):
+            for column, value in others:
+                if any(name == column for name, _ in keys) and (column, value) not in keys:
+                    said = f"the image of this {key[0]} has another {column}; correct the row, or leave one column"
+                    mask_table.refuse(self.paths[0], line, said)
+
+    def unused(self, seen: Iterable[scan.Instance] = ()) -> list[Finding]:
+        """Returns what is to be said of annotations whose images are not there.
+
+        Args:
+            seen: All instances that are there, also those that become no record; those that `of` was asked for count.
+        """
+        columns = sorted({column for column, _ in self._of})
+        instances = list(seen)
+        there = self._used | {(column, instance[column]) for instance in instances for column in columns}
+        count = len(self._of.keys() - there)
+        said = [(count, "images of the annotations' table are not here")]
+        if self._of_views and instances:
+            views = {instance["SOPInstanceUID"] for instance in instances}
+            lost = sum(
+                bool(row.instance_uid) and row.instance_uid not in views
+                for key, sources in self._of.items()
+                if key in there and key[0] != "SOPInstanceUID"
+                for source in sources
+                for row in source.boxes
+            )
+            said.append((lost, "boxes name a SOPInstanceUID that is no image's"))
+        name = self.paths[0].name
+        return [Finding("labels_without_images", f"{name}: {count} {what}", count) for count, what in said if count]
+
+
+def _boxes(path: Path, data: config.Data) -> boxes.Table:
+    try:
+        return boxes.read_coco(path) if path.suffix.lower() == ".json" else boxes.read_csv(path)
+    except AnnotationError as error:
+        raise UserError(f"--annotations {path.name}: {error}{_HINT if data.mask_labels else ''}") from error
 
 
 def _about(one: Source | Row) -> tuple[str, str, str]:
@@ -184,32 +253,3 @@ def _key(image: boxes.Image) -> tuple[str, str]:
         return image.column, image.identifier
     name = PurePosixPath(image.identifier).name
     return "SOPInstanceUID", name.removesuffix(next((end for end in _ENDINGS if name.lower().endswith(end)), ""))
-
-
-def _masks(path: Path) -> list[tuple[tuple[str, str], Source]] | None:
-    """Returns (identifier's column, identifier) and mask of each row; None when the table is none of masks."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            key = next((name for name in IDENTIFIERS if name in columns), "")
-            if "file" not in columns or not key or _OF_BOXES & set(columns):
-                return None
-            return [_mask(row, key, path, reader.line_num) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--annotations {path.name} is no CSV file in UTF-8; save it as one") from error
-
-
-def _mask(row: Mapping[str, str | None], key: str, path: Path, line: int) -> tuple[tuple[str, str], Source]:
-    file, identifier = (row["file"] or "").strip(), (row[key] or "").strip()
-    if not file or not identifier:
-        raise UserError(f"--annotations {path.name}, line {line}: file or {key} is empty; each row needs both")
-    if not (path.parent / file).is_file():
-        raise UserError(f"--annotations {path.name}, line {line}: its file does not exist beside the table")
-    reader, date, standard = ((row.get(name) or "").strip() for name in _ABOUT)
-    if standard and standard not in REFERENCE_STANDARDS:
-        raise UserError(
-            f"--annotations {path.name}, line {line}: reference_standard {standard!r} is none of "
-            f"{', '.join(REFERENCE_STANDARDS)}{did_you_mean(standard, REFERENCE_STANDARDS)}"
-        )
-    return (key, identifier), Source((path.parent / file).resolve(), "image", reader, date, standard)

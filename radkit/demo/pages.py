@@ -1,6 +1,7 @@
-"""The demo's page: the table of steps, what de-identification did, each task's evaluation, an answer in pictures."""
+"""The demo's page: the steps, what de-identification did, what curation found, each task's evaluation, an answer."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pydicom
 
 from radkit.deid import keys
 from radkit.dicom import annotations, scan
+from radkit.dicom.findings import KINDS
 from radkit.dicom.volumes import read_volumes
 from radkit.reports import demo as report
 from radkit.reports import html, pictures
@@ -19,6 +21,8 @@ _SHOWN = (
     "ReferringPhysicianName", "AccessionNumber", "StudyDate", "StudyInstanceUID", "SOPInstanceUID", "Modality",
     "PatientIdentityRemoved",
 )  # fmt: skip
+
+_GRAVEST_FIRST = ("fault", "warning", "note")
 
 # What is known of the shipped images, whatever this run's figures say.
 _REMARKS = {
@@ -31,7 +35,7 @@ _REMARKS = {
 
 def demo(output: Path, steps: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> str:
     """Returns the demo's page from what its steps left in `output`."""
-    sections = [("De-identification", _deidentification(output))]
+    sections = [("De-identification", _deidentification(output)), ("Quality of the images", _quality(output))]
     for task in tasks:
         page = (output / "evaluation" / task / "report.html").read_text(encoding="utf-8")
         sections.append((f"Evaluation: {task}", html.notes(_REMARKS.get(task, ())) + html.body_of(page)))
@@ -49,6 +53,21 @@ def _deidentification(output: Path) -> str:
     rows = [(keyword, str(before.get(keyword, "")), str(after.get(keyword, "removed"))) for keyword in _SHOWN]
     words = "One slice's header in the hospital's folder (an invented patient) and in the de-identified one."
     return html.paragraph(words) + html.table(("attribute", "before", "after"), rows)
+
+
+def _quality(output: Path) -> str:
+    """What `radkit curate` said."""
+    summary = json.loads((output / "quality" / "summary.json").read_text(encoding="utf-8"))
+    found = Counter(summary["series_by_finding"]) + Counter(summary["of_folder"])  # of series, and of their annotations
+    counts = {name: count for name, count in found.items() if KINDS[name].severity != "rule"}
+    gravest = sorted(counts, key=lambda name: (_GRAVEST_FIRST.index(KINDS[name].severity), -counts[name], name))
+    said = (
+        f"{summary['series']} series of {summary['patients']} patients: {summary['kept']} kept, "
+        f"{summary['left_out']} left out; {summary['with_faults']} with faults, {summary['with_warnings']} with "
+        "warnings. The other task's images are among those that are left out."
+    )
+    rows = [(KINDS[name].severity, KINDS[name].title, counts[name]) for name in gravest]
+    return report.quality_part(said, rows, "quality/quality.html")
 
 
 def _answers(output: Path, tasks: Sequence[str]) -> str:

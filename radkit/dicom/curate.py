@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from radkit import config
-from radkit.dicom import facts, scan, words
+from radkit.dicom import contradictions, facts, scan, words
 from radkit.dicom.findings import KINDS, Finding
 from radkit.dicom.volumes import Volume
 from radkit.errors import UserError
@@ -30,7 +30,8 @@ def rules(instances: Sequence[scan.Instance], rules: config.Curate) -> list[Find
     """Returns what a series' headers tell against what was asked for; nothing where all is as asked.
 
     What no rule asks is not looked at. A rule that the headers cannot answer is a finding `untold`, unless
-    `rules.untold` is `keep`. A header that says that text is burned into the pixels is a finding, too.
+    `rules.untold` is `keep`. A header that says that text is burned into the pixels is a finding, too, and so are
+    headers that contradict each other.
 
     Args:
         instances: Of one series.
@@ -42,7 +43,7 @@ def rules(instances: Sequence[scan.Instance], rules: config.Curate) -> list[Find
     found = [finding for finding in asked if finding.name != "untold" or rules.untold == "leave_out"]
     if any(one["BurnedInAnnotation"].upper() == "YES" for one in instances):
         found.append(Finding("burned_in", "BurnedInAnnotation is YES"))
-    return found
+    return found + contradictions.found(instances)
 
 
 def of_volumes(found: Exception | Sequence[Volume]) -> list[Finding]:

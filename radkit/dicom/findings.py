@@ -27,10 +27,14 @@ class Kind:
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding: of which kind, and what was found, with its numbers; it never names a patient."""
+    """One finding: of which kind, what was found, with its numbers, and how many images or rows it is of.
+
+    It never names a patient.
+    """
 
     name: str
     text: str
+    count: int = 1
 
     def __post_init__(self) -> None:
         if self.name not in KINDS:
@@ -89,6 +93,9 @@ KINDS: dict[str, Kind] = {
     "two_places": _warning(
         "file that says two places", "Look at the picture: programs differ in which of qform and sform they take."
     ),
+    "mask_without_place": _warning(
+        "mask whose file says no place", "Look at the picture, and save the mask again with a qform or an sform."
+    ),
     "outside_image": _fault("annotation outside the image", "Find the series that it was drawn on."),
     "partly_outside": _warning("annotation partly outside the image", "What lies beyond the image is cut off."),
     "implausible_place": _warning(
@@ -100,6 +107,9 @@ KINDS: dict[str, Kind] = {
     "images_without_labels": _warning("images without labels", "Have them labelled, or leave them out knowingly."),
     "duplicate_rows": _fault("rows that say the same thing twice", "Remove one, or name the reader of each."),
     "contradicting_rows": _fault("rows that contradict each other", "Have the case adjudicated."),
+    "other_labels": _note(
+        "annotations of other labels than asked for", "If one should be among them, correct data.mask_labels."
+    ),
     "unknown_class": _fault("class that the config does not know", "Correct its spelling, or add it to the config."),
     "unknown_patients": _warning(
         "images of no known patient",
@@ -112,6 +122,9 @@ KINDS: dict[str, Kind] = {
     "repeated_reading": _fault(
         "one reader drew a structure more than once",
         "Remove the superseded one, or let the first stand (data.annotations.duplicates).",
+    ),
+    "one_mask_of_several_images": _warning(
+        "one mask of several images", "A mask is drawn on one image: correct the table's files or identifiers."
     ),
     "several_readers": _warning("several readers", "data.annotations.several says how they are made one."),
     # Of a folder, as `radkit curate` finds them.
@@ -217,7 +230,6 @@ KINDS: dict[str, Kind] = {
     "repeated_pixels": _fault("slices with the same pixels", "Send the series again: one slice stands for another."),
     "shuffled_slices": _fault("slices out of order", "Positions do not fit the pixels; export the series anew."),
     "shifted_slice": _fault("slice shifted within its plane", "Look at the series from the side; send it again."),
-    "same_image": _fault("the same image twice", "Keep one; two splits must not share an image."),
     "unlike_others": _warning(
         "mask unlike those of the other cases", "Look at the picture: it may be flipped, or of a neighbour's series."
     ),

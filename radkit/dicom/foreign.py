@@ -18,6 +18,7 @@ from radkit.dicom.volumes import SeriesError, Volume
 STACKS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _TIFFS = (".tif", ".tiff")
+_JPEGS = (".jpg", ".jpeg")
 
 # Compression takes no file's voxels below this share; what announces more is damaged and would fill the memory.
 _MOST_COMPRESSED = 2000
@@ -128,10 +129,21 @@ def values_of(path: Path, pixel_spacing: str = "") -> Values:
     return _placed(image, array, said, header)
 
 
+def _check_jpeg(data: bytes) -> None:
+    """Refuses a JPEG without an end marker behind its last scan: its decoder makes up what is missing.
+
+    Source: ITU-T T.81, Table B.1: SOS is FFDA, EOI is FFD9.
+    """
+    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise SeriesError("the picture is cut short: its last scan has no end")
+
+
 def _image(path: Path) -> Any:
     """Returns a file as SimpleITK reads it."""
     name = path.name.lower()
     suffix = next((suffix for suffix in (".nii.gz", ".nii") if name.endswith(suffix)), "")
+    if name.endswith(_JPEGS):
+        _check_jpeg(path.read_bytes())
     if not suffix:
         return _read(path)
     # Of a.nii and a.nii.gz in one folder, voxels of the first are taken for either: it is read where it stands alone.

@@ -18,6 +18,8 @@ _CONTRAST_HU = 150.0  # a CT of more has voxels below -50, if only by noise: fat
 # Stored values of a CT whose intercept of -1024 was not added: water lies here, and air near 0.
 _RAW_WATER, _RAW_AIR, _CT_LIKE = (900.0, 1150.0), 400.0, 0.6
 _FLIPPED = 0.4  # by which a radiograph turned upside down scores better than as it is; upright ones gain 0.0 at most
+# A single MR slice that looks so much like a chest's radiograph; of 526 of hearts and 50 of heads none exceeds 0.5.
+_RADIOGRAPH = 0.55
 _PILE, _JUMP = 0.006, 2.0  # of voxels at the top value; times as many as at the values below it
 
 
@@ -107,6 +109,8 @@ def _of_mr(sample: Sample) -> list[Finding]:
         return [Finding("inverted", "the border is bright, where air is: values may be turned round")]
     if values.min() >= 0 and _is_ct_like(values):
         return [Finding("wrong_modality", "most values lie near 1024, as water does in a CT without its intercept")]
+    if len(values) == 1 and min(values.shape[1:]) >= 4 * chest.SIDE and chest.score(values[0]) > _RADIOGRAPH:
+        return [Finding("wrong_modality", "it looks like a radiograph of the chest")]
     return []
 
 

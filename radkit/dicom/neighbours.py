@@ -20,6 +20,8 @@ _INTERLEAVED = 0.85
 _SHARE, _FITS, _CLOSES = 0.18, 0.5, 0.65
 _JUMPS = 1.7  # neighbours may differ so many times as much as the two most alike of the series
 _MOVED = 2  # pixels of `thumbs`: less is anatomy that leans
+_SURE = 0.6  # correlation of neighbours, of series in which the opposite is a fault
+_OPPOSITE = -0.35  # correlation of neighbours, where one of them is turned round and all others are alike
 
 
 def thumbs(slices: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -100,6 +102,21 @@ def misplaced(apart: np.ndarray) -> tuple[int, float]:
     return most, float(share[most])
 
 
+def turned(apart: np.ndarray) -> list[int]:
+    """Returns the numbers, from 0, of slices whose grey values are turned round against most others.
+
+    Args:
+        apart: `distances`, (slices, slices).
+    """
+    alike = 1 - np.diagonal(apart, 1) ** 2 / 2
+    over = alike < _OPPOSITE
+    if not over.any() or np.abs(alike).min() < -_OPPOSITE or np.median(np.abs(alike)) < _SURE:
+        return []
+    side = np.cumsum(np.append(False, over)) % 2
+    few = 1 if side.mean() <= 0.5 else 0
+    return [int(k) for k in np.flatnonzero(side == few)]
+
+
 def shifts(small: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns by how many pixels each slice lies off the one before, and how alike the two are so, and as they lie.
 
@@ -147,7 +164,7 @@ def moved(small: np.ndarray) -> list[int]:
 
 
 def of_slices(small: np.ndarray) -> list[Finding]:
-    """Finds slices out of order and slices moved within their plane, by what their neighbours show.
+    """Finds slices turned round, out of order or moved within their plane, by what their neighbours show.
 
     Args:
         small: `thumbs` in the order of the volume.
@@ -156,6 +173,10 @@ def of_slices(small: np.ndarray) -> list[Finding]:
     if len(small) < LEAST or _filled(small) < _FILLED:
         return []
     apart = distances(small)
+    if over := turned(apart):
+        said = ", ".join(str(k + 1) for k in over[:3])
+        text = f"{len(over)} slices have their grey values turned round against the others: about {said}"
+        return [Finding("inverted", text)]
     nearest = np.partition(apart + 9 * np.eye(len(apart)), 1, axis=1)[:, :2].mean(axis=1)
     if np.median(nearest) > _ALIKE or _is_interleaved(apart, 0, len(apart)):
         return []

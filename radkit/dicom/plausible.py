@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 from scipy import ndimage
 
+from radkit.dicom import misfits
 from radkit.dicom.annotations import form
 from radkit.dicom.findings import Finding
 from radkit.dicom.volumes import Volume
@@ -19,6 +20,7 @@ _LEAST_VOXELS = 30  # a smaller mask has no border to judge by
 _BETTER, _FOLLOWS = 1.35, 1.15
 _SMALL_BETTER, _SMALL_FOLLOWS, _SMALL_HERE = 2.5, 1.7, 0.7
 _LARGE = 0.05  # of the image
+_MOST = (64, 400, 400)  # voxels of a side on which edges are looked at: larger images are thinned out
 _OUTSIDE = 0.5  # of a mask's voxels in the air around the body
 _CASES = 20  # of fewer cases none is known to be the odd one
 # Distance from the median case, as a multiple of the median distance: of 177 hippocampi, 61 pairs of lungs and 526 left
@@ -27,6 +29,7 @@ _FAR = 3.3
 _USUAL = 0.95  # share of the cases from which their spread is taken
 _RIDGE = 0.15  # of the figures' covariance, so that few cases do not make it singular
 _BODY_HU = -500.0
+_TRIED = "\t"  # begins the names of what is no label: the whole mask as drawn, turned and moved
 
 
 def of_mask(volume: Volume, annotation: form.Annotation) -> list[Finding]:
@@ -45,8 +48,8 @@ def of_mask(volume: Volume, annotation: form.Annotation) -> list[Finding]:
     air = _in_air(values, inside, volume.meta.get("Modality", ""))
     if air > _OUTSIDE:
         return [Finding("implausible_place", f"{air:.0%} of the mask lies in the air around the body")]
-    edges = _edges(values)
-    here, best, axes = _turned(edges, inside)
+    thin = _thin(inside.shape)
+    here, best, axes = _turned(_edges(values[thin]), inside[thin])
     large = inside.mean() > _LARGE
     better, follows, most = (_BETTER, _FOLLOWS, np.inf) if large else (_SMALL_BETTER, _SMALL_FOLLOWS, _SMALL_HERE)
     if best < follows or best < better * here or here > most:
@@ -61,7 +64,9 @@ def of_mask(volume: Volume, annotation: form.Annotation) -> list[Finding]:
 
 
 def features(volume: Volume, annotation: form.Annotation) -> dict[str, dict[str, float]]:
-    """Returns where each label of a case lies in the image, how large it is, and how bright: for `outliers`.
+    """Returns where each label of a case lies in the image, how large it is, and how bright, and how well all fit.
+
+    For `outliers`.
 
     Args:
         volume: The image.
@@ -75,7 +80,8 @@ def features(volume: Volume, annotation: form.Annotation) -> dict[str, dict[str,
     mean, spread = float(values.mean()), max(float(values.std()), 1e-6)
     voxel = float(np.nanprod(volume.spacing_mm))
     middle, extent = _middle(whole), _extent(whole)
-    edges = _edges(values)
+    thin = _thin(shape)
+    edges = _edges(values[thin])
     found = {}
     for label in annotation.labels:
         inside = np.zeros(shape, bool)
@@ -85,7 +91,7 @@ def features(volume: Volume, annotation: form.Annotation) -> dict[str, dict[str,
         if not inside.any():
             continue
         one_middle, own = _middle(inside), values[inside]
-        here, best, _ = _turned(edges, inside)
+        here, best, _ = _turned(edges, inside[thin])
         said = {
             "volume": float(np.log(inside.sum() * voxel)),
             "bright": (float(own.mean()) - mean) / spread,
@@ -99,20 +105,26 @@ def features(volume: Volume, annotation: form.Annotation) -> dict[str, dict[str,
                 said[f"{name}_place"] = float(one_middle[axis] / shape[axis])
                 said[f"{name}_in_mask"] = float((one_middle[axis] - middle[axis]) / extent[axis])
         found[label] = said
-    return found
+    return found | {_TRIED + way: figures for way, figures in misfits.tries(values, whole).items()}
 
 
 def outliers(cases: Mapping[str, Features]) -> list[tuple[str, Finding]]:
-    """Returns the cases whose masks are unlike the others', by their identifiers.
+    """Returns the cases whose masks are unlike the others', or fit their images worse, by their identifiers.
 
-    Figures are taken together, by their distance from the median case (Mahalanobis, robustly scaled): one flipped or
-    shifted mask, or that of another series, stands out among many. 20 cases of a label are needed.
+    See `misfits.found` for the fit. Of each label, figures are taken together, by their distance from the median case
+    (Mahalanobis, robustly scaled): one flipped or shifted mask, or that of another series, stands out among many. 20
+    cases of a label are needed.
 
     Args:
         cases: `features` by what identifies a case.
     """
-    found = []
-    for label in sorted({label for case in cases.values() for label in case}):
+    tried = {
+        uid: {name.removeprefix(_TRIED): figures for name, figures in case.items() if name.startswith(_TRIED)}
+        for uid, case in cases.items()
+    }
+    found = misfits.found(tried)
+    known = {uid for uid, _ in found}
+    for label in sorted({label for case in cases.values() for label in case if label[:1] != _TRIED}):
         held = {uid: case[label] for uid, case in cases.items() if label in case}
         if len(held) < _CASES:
             continue
@@ -121,6 +133,8 @@ def outliers(cases: Mapping[str, Features]) -> list[tuple[str, Finding]]:
         off = _deviations(np.array([[held[uid][name] for name in names] for uid in uids]))
         ratio = _distances(off)
         for row in np.flatnonzero(ratio > _FAR):
+            if uids[row] in known:
+                continue
             name = names[int(np.abs(off[row]).argmax())].replace("_", " ")
             said = f"the mask lies {ratio[row]:.1f} times as far from the usual as the median of {len(uids)} cases"
             found.append((uids[row], Finding("unlike_others", f"{said}, most by its {name}")))
@@ -155,9 +169,13 @@ def _union(volume: Volume, annotation: form.Annotation) -> np.ndarray | None:
     return inside if _LEAST_VOXELS <= inside.sum() <= 0.9 * inside.size else None
 
 
+def _thin(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(None, None, -(-side // most)) for side, most in zip(shape, _MOST))
+
+
 def _turns(inside: np.ndarray) -> Iterable[tuple[int, ...]]:
     """Yields the axes, one to three, along which a mask is another when turned over."""
-    long = [axis for axis in range(3) if inside.shape[axis] > 2]
+    long = [axis for axis in range(3) if inside.shape[axis] > 2] if inside.any() else []
     for count in range(1, len(long) + 1):
         for axes in combinations(long, count):
             overlap = (np.flip(inside, axes) & inside).sum() / inside.sum()
@@ -180,7 +198,9 @@ def _edges(values: np.ndarray) -> np.ndarray:
 
 
 def _follows(edges: np.ndarray, inside: np.ndarray) -> float:
-    """Returns how much steeper the image is on a mask's border than in the band about it, a ratio."""
+    """Returns how much steeper the image is on a mask's border than in the band about it, a ratio; 0 of no mask."""
+    if not inside.any():  # lost as the image was thinned out
+        return 0.0
     cut = _around(inside, 5)
     mask, steep = inside[cut], edges[cut]
     cross = ndimage.generate_binary_structure(2, 1)[None]

@@ -1,5 +1,6 @@
 """The page of the demonstration: what each step of the chain did, how long it took, and the steps' own pages."""
 
+import html as escaping
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,3 +43,16 @@ def demo_page(
         *[html.section(heading, body, anchor=anchor) for anchor, heading, body in anchors],
         lead=lead,
     )
+
+
+def quality_part(said: str, found: Sequence[tuple[str, str, int]], page: str) -> str:
+    """Returns what a curation said, as HTML text, with a link to its own page.
+
+    Args:
+        said: Its figures, in words.
+        found: Severity, kind of finding and how often it was met, the gravest first.
+        page: Path of the page, from the demonstration's.
+    """
+    table = html.table(("severity", "what was found", "how often"), found) if found else html.paragraph("No findings.")
+    link = f'<p><a href="{escaping.escape(page, quote=True)}">The page of the curation</a> shows examples.</p>'
+    return html.paragraph(said) + table + link

@@ -93,6 +93,7 @@ class Kind:
         concerns: What it concerns, in words: "12 series of 9 patients".
         tiles: Pictures of examples.
         examples: What was found, in words.
+        said: What was found of the folder as a whole, in words, with its numbers.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Kind:
     concerns: str
     tiles: Sequence[Tile]
     examples: Table
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,33 +198,43 @@ def _to_mend(kinds: Sequence[Kind]) -> str:
         return html.section("What to mend", opened)
     word = "kind" if len(rest) == 1 else "kinds"
     more = f'<ol class="fix">{"".join(map(_item, rest))}</ol>'
-    said = f"<summary>{len(rest)} more {word} of findings, less grave or less frequent</summary>"
+    named = ", ".join(kind.title for kind in rest)  # all are told of at first sight, if not what to do
+    said = f"<summary>{len(rest)} more {word} of findings, less grave or less frequent: {_plain(named)}</summary>"
     return html.section("What to mend", opened, f"<details>{said}{more}</details>")
 
 
 def _item(kind: Kind) -> str:
     count = f'<span class="count">{_plain(kind.concerns)}</span>' if kind.concerns else ""
+    said = _plain(_sentences(kind.said, kind.advice))
     return (
         f'<li class="{_plain(kind.severity)}">{count}<span class="mark">{_plain(kind.severity)}</span>'
-        f'<a href="#{_plain(kind.name)}">{_plain(kind.title)}</a><p>{_plain(kind.advice)}</p></li>'
+        f'<a href="#{_plain(kind.name)}">{_plain(kind.title)}</a><p>{said}</p></li>'
     )
 
 
 def _kind(kind: Kind) -> str:
     pictures = f'<div class="tiles">{"".join(map(_tile, kind.tiles))}</div>' if kind.tiles else ""
     head = f'<h3 id="{_plain(kind.name)}"><span class="mark {_plain(kind.severity)}">{_plain(kind.severity)}</span>'
-    said = html.paragraph(f"{kind.concerns}. {kind.advice}" if kind.concerns else kind.advice)
+    said = html.paragraph(_sentences(kind.concerns, kind.advice, f"All of them: {kind.examples.file}"))
     return "\n".join(
-        part for part in (f"{head}{_plain(kind.title)}</h3>", said, pictures, _table(kind.examples)) if part
+        part
+        for part in (f"{head}{_plain(kind.title)}</h3>", said, pictures, _table(kind.examples, bool(kind.tiles)))
+        if part
     )
 
 
-def _table(table: Table) -> str:
-    """Returns rows, and what is not shown."""
+def _sentences(*parts: str) -> str:
+    """Returns what there is of sentences, each with its full stop."""
+    return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)
+
+
+def _table(table: Table, others: bool = False) -> str:
+    """Returns rows, and what is not shown; `others` than those whose pictures are."""
     if not table.rows:
         return ""
     more = table.total - len(table.rows)
-    caption = f"{len(table.rows):,} of {table.total:,} are listed; {table.file} holds all" if more > 0 else ""
+    beside = " others" if others else ""
+    caption = f"{len(table.rows):,} of {table.total:,}{beside} are listed; {table.file} holds all" if more > 0 else ""
     return f'<div class="told">{html.table(table.header, table.rows, caption)}</div>'
 
 

@@ -1,19 +1,13 @@
-"""Curation as a job: what is kept and why, the same bytes however it went, and one bad series takes no other."""
+"""Curation: what is kept and why, what series are compared by, and the page; one bad series takes no other."""
 
-import csv
+import functools
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -21,87 +15,20 @@ from hypothesis.extra import numpy as arrays
 from beam_jobs import curate as job
 from beam_jobs import curate_close, curate_page, curate_picture, curate_population, curate_series, curate_values
 from radkit import config, outputs
-from radkit.data import convert
-from radkit.dicom import annotations, read_volumes, write
+from radkit.dicom import write
 from radkit.dicom.findings import KINDS, Finding
 from radkit.dicom.volumes import Volume
 from tests import made_up
+from tests.beam_jobs import curated
+from tests.beam_jobs.curated import SIZES, names, row, series, settings, table, uid, volume
 from tests.reports import page_check
 
-REPOSITORY = Path(__file__).parents[2]
-SIZES = (10, 24, 20)
-
-
-def uid(patient: int, series: int = 1) -> str:
-    return str(made_up.header(patient=patient, series=series)["SeriesInstanceUID"])
-
-
-def phantom(seed: int, sizes: Sequence[int] = SIZES) -> np.ndarray:
-    """Returns something like a body in air, HU + 1024, int16."""
-    random = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, s) for s in sizes], indexing="ij"), -1)
-    body = np.linalg.norm(grid[..., 1:], axis=-1) < 0.8
-    organ = np.linalg.norm(grid - random.uniform(-0.2, 0.2, 3), axis=-1) < 0.4
-    values = np.where(body, 1024 + 40, 24) + 80 * organ + random.normal(0, 8, sizes)
-    return values.astype(np.int16)
-
-
-def series(
-    folder: Path, patient: int, number: int = 1, *, seed: int = -1, modality: str = "CT", **more: object
-) -> Path:
-    """Writes a made-up series, below a folder of its own."""
-    said = made_up.header(modality, patient, number, RescaleIntercept=-1024, RescaleSlope=1, **more)
-    place = np.diag([1.5, 1.5, 2.0, 1.0])
-    write.write_series(phantom(patient if seed < 0 else seed), place, said, folder / f"{patient}-{number}")
-    return folder / f"{patient}-{number}"
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def settings(folder: Path, **data: object) -> str:
-    """Writes a config and returns its name."""
-    made = config.Experiment(
-        data=config.Data(dataset="made", **data),  # type: ignore[arg-type]
-        model=config.Model("unet"),
-        task=config.Task("segmentation"),
-    )
-    path = folder / "config.json"
-    path.write_text(json.dumps(config.to_json(made)))
-    return str(path)
-
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out what is looked for in pixels, which has tests of its own."""
-    monkeypatch.setattr(curate_series.checks, "of_volume", lambda _: [])
-
-
-@pytest.fixture
-def call(alone: None, tmp_path: Path):
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[int, Path]]:
     """Returns a call of the job on `tmp_path / dicom`: its status and the output."""
-
-    def called(*flags: str, output: str = "quality", **data: object) -> tuple[int, Path]:
-        said = [f"--config={settings(tmp_path, **data)}", f"--input={tmp_path / 'dicom'}"]
-        status = job.main(["radkit curate", *said, f"--output={tmp_path / output}", *flags])
-        return status, tmp_path / output
-
-    return called
-
-
-def names(folder: Path, name: str) -> dict[str, list[str]]:
-    """Returns the texts of findings of a kind by SeriesInstanceUID."""
-    found: dict[str, list[str]] = {}
-    for row in table(folder / curate_close.FINDINGS):
-        if row["name"] == name:
-            found.setdefault(row["SeriesInstanceUID"], []).append(row["text"])
-    return found
+    monkeypatch.setattr(curate_series.checks, "of_volume", curated.of_volume)
+    return functools.partial(curated.run, tmp_path)
 
 
 # --- decisions ------------------------------------------------------------------------------------------------------
@@ -240,15 +167,6 @@ def test_the_same_images_under_two_patients_are_a_fault_within_one_a_warning(cal
     assert [told[u] for u in (uid(1), uid(2), uid(3, 1), uid(4))] == ["leave_out", "leave_out", "keep", "keep"]
 
 
-def row(number: int, **more: object) -> curate_series.Row:
-    made = {
-        "number": number, "uid": f"1.2.{number}", "patient_id": f"P{number}", "modality": "CT", "num_instances": 9,
-        "thickness_mm": 5.0, "findings": [], "num_volumes": 1, "num_slices": 40, "spacing_mm": [5.0, 0.7, 0.7],
-        "values": [-1000.0, 30.0, 900.0], "histogram": [1 / 64] * 64, "digests": [f"d{number}"], "aspect": 1.0,
-    }  # fmt: skip
-    return {**made, **more}
-
-
 def test_a_series_unlike_all_others_stands_out_with_what_is_usual() -> None:
     rows = [row(n, spacing_mm=[5.0, 0.7 + 0.002 * (n % 20), 0.7]) for n in range(1, 60)]
     rows.append(row(60, spacing_mm=[5.0, 7.0, 7.0]))
@@ -286,14 +204,6 @@ def test_duplicates_are_those_that_all_pairs_tell(held: list[tuple[int, int]]) -
         others = [o for o in rows if o is not one and o["digests"] == one["digests"]]
         expected = {"repeated_images" if o["patient_id"] == one["patient_id"] else "duplicate_images" for o in others}
         assert {f.name for f in curate_population.duplicates(rows).get(one["number"], [])} == expected
-
-
-def volume(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> Volume:
-    count = len(stored)
-    return Volume(
-        stored, np.full(count, slope, np.float32), np.full(count, intercept, np.float32), np.eye(4), (2.0, 1.0, 1.0),
-        {"Modality": "MR"}, (), (), (),
-    )  # fmt: skip
 
 
 STORED = arrays.arrays(np.int16, st.tuples(*[st.integers(1, 5)] * 3), elements=st.integers(-9, 9))
@@ -392,101 +302,6 @@ def test_overrides_that_do_not_say_all_are_refused(call, tmp_path, rows, capsys)
     assert not folder.exists()
 
 
-# --- masks and pictures ---------------------------------------------------------------------------------------------
-
-
-def test_masks_are_outlined_on_the_slice_that_has_most_of_them(tmp_path) -> None:
-    image = read_volumes(series(tmp_path, 1))[0]
-    mask = np.zeros(SIZES, bool)
-    mask[7, 5:15, 5:15] = True
-    mask[2, 5:7, 5:7] = True
-    plain, _ = curate_picture.encoded(image)
-    drawn, aspect = curate_picture.encoded(image, mask)
-    assert (kind_of(plain), kind_of(drawn)) == ("grey", "colour")
-    shown = pixels_of(drawn)
-    blue = (shown == np.array([86, 180, 233])).all(axis=-1)
-    expected = mask[7].copy()
-    expected[6:14, 6:14] = False
-    np.testing.assert_array_equal(blue, expected)
-    assert aspect == pytest.approx(24 / 20)
-
-
-def pixels_of(picture: str) -> np.ndarray:
-    import base64
-    import io
-
-    from matplotlib import image
-
-    return (image.imread(io.BytesIO(base64.b64decode(picture)), format="png")[..., :3] * 255).round().astype(int)
-
-
-def kind_of(picture: str) -> str:
-    import base64
-
-    return {0: "grey", 2: "colour"}[base64.b64decode(picture)[25]]
-
-
-@given(
-    arrays.arrays(
-        st.sampled_from([np.int16, np.uint16, np.float32]),
-        st.tuples(st.integers(1, 3), st.integers(1, 300), st.integers(1, 300)),
-        elements=st.integers(0, 100), fill=st.just(3),
-    ),
-)  # fmt: skip
-def test_any_volume_has_a_small_picture(stored: np.ndarray) -> None:
-    picture, aspect = curate_picture.encoded(volume(stored))
-    assert max(pixels_of(picture).shape[:2]) <= curate_picture.SIDE
-    assert 0.1 <= aspect <= 10
-
-
-def test_masks_that_do_not_fit_are_findings_and_take_no_other_with_them(call, tmp_path) -> None:
-    for patient in (1, 2):
-        folder = series(tmp_path / "dicom", patient)
-        image = read_volumes(folder)[0]
-        mask = np.zeros(SIZES, np.uint8)
-        mask[4:6, 8:14, 8:14] = 1
-        annotations.write_seg(mask, image, ("organ",), folder / "seg.dcm")
-    made_up.change(
-        tmp_path / "dicom" / "2-1" / "seg.dcm", lambda dataset: setattr(dataset, "FrameOfReferenceUID", "1.2.3.4")
-    )
-    series(tmp_path / "dicom", 3)
-    status, folder = call(mask_labels=("organ",))
-    assert status == 1
-    rows = {row["SeriesInstanceUID"]: row for row in table(folder / "curation.csv")}
-    assert rows[uid(1)]["decision"] == "keep"
-    assert rows[uid(2)]["reasons"] == "other_frame_of_reference"
-    assert set(names(folder, "images_without_labels")) == {uid(3)}
-    assert outputs.read_json(folder / "summary.json")["not_images"] == {"SEG": 2}
-
-
-def test_masks_of_other_kinds_belong_by_a_table(call, tmp_path) -> None:
-    series(tmp_path / "dicom", 1)
-    mask = np.zeros(SIZES, np.uint8)
-    mask[4:6, 8:14, 8:14] = 1
-    image = SimpleITK.GetImageFromArray(mask)
-    image.SetSpacing((1.5, 1.5, 2.0))
-    (tmp_path / "masks").mkdir()
-    SimpleITK.WriteImage(image, tmp_path / "masks" / "one.nii.gz")
-    rows = tmp_path / "masks" / "masks.csv"
-    rows.write_text(f"SeriesInstanceUID,file\n{uid(1)},one.nii.gz\n{uid(9)},one.nii.gz\n")
-    status, folder = call(f"--annotations={rows}", mask_labels=("organ",))
-    assert status == 1
-    assert names(folder, "images_without_labels") == {}
-    assert set(names(folder, "labels_without_images")) == {""}
-    page = (folder / "quality.html").read_text()
-    assert "labels whose images are not there" in page
-    (picture,) = [str(image["src"]).partition(",")[2] for image in page_check.read(page).images[-1:]]
-    assert kind_of(picture) == "colour"  # an outline is drawn
-
-
-def test_annotations_that_no_label_asks_for_and_a_key_without_them_are_refused(call, tmp_path, capsys) -> None:
-    series(tmp_path / "dicom", 1)
-    assert call("--annotations=masks.csv")[0] == 2
-    assert "neither data.mask_labels nor data.box_labels" in capsys.readouterr().err
-    assert call("--key=key.json")[0] == 2
-    assert "--key was given without --annotations" in capsys.readouterr().err
-
-
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
@@ -545,191 +360,3 @@ def test_ticks_are_few_and_within_the_axis(low: float, factor: float) -> None:
     found = curate_page._round_numbers(low, low * factor)
     assert 1 <= len(found) <= 8
     assert all(low * 0.9 <= value <= low * factor * 1.1 for value in found)
-
-
-# --- runs -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def dicom(tmp_path: Path) -> Path:
-    """Series of eight patients, one of them cut short, and a stray file."""
-    for patient in range(1, 9):
-        series(tmp_path / "dicom", patient)
-    (tmp_path / "dicom" / "3-1" / "0004.dcm").unlink()
-    (tmp_path / "dicom" / "note.txt").write_text("hello")
-    return tmp_path / "dicom"
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes a batch of each two series."""
-    monkeypatch.setattr(curate_series, "_SERIES_A_BATCH", 2)
-
-
-def test_the_same_bytes_on_any_number_of_workers(call, dicom, small) -> None:
-    made = [tree(call(f"--direct_num_workers={n}", output=f"out{n}")[1]) for n in (1, 2, 3)]
-    assert made[0] == made[1] == made[2]
-
-
-def test_a_second_call_is_done_at_once_and_other_settings_are_refused(call, dicom, capsys) -> None:
-    status, folder = call()
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert call()[0] == status == 1
-    assert "curate: already done: 8 series" in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    assert call("--pictures=1")[0] == 2
-    assert "differs in settings" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--pictures=-1"], "--pictures=-1 was not expected"),
-        (["--no_such_flag=1"], "unknown flag"),
-        (["--set=data.curate.plane=x"], "no setting 'data.curate.plane'"),
-    ],
-)
-def test_wrong_use_writes_nothing(call, tmp_path, flags, message, capsys) -> None:
-    series(tmp_path / "dicom", 1)
-    status, folder = call(*flags)
-    assert status == 2
-    assert message in capsys.readouterr().err
-    assert not folder.exists()
-
-
-def test_a_folder_without_images_or_with_the_output_in_it_is_refused(call, tmp_path, capsys) -> None:
-    (tmp_path / "dicom").mkdir()
-    (tmp_path / "dicom" / "note.txt").write_text("hello")
-    assert call()[0] == 2
-    assert "holds no image series" in capsys.readouterr().err
-    assert call(output="dicom/quality")[0] == 2
-    assert "--output lies in --input" in capsys.readouterr().err
-
-
-@pytest.fixture
-def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Returns the folder that a run that was killed after its last batch leaves, once a run has been."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    folder = tmp_path / f"again.incomplete.{process.pid}"
-    close = curate_close.write
-
-    def copied(made: curate_series.Job, *arguments: object) -> None:
-        shutil.copytree(made.root, folder)
-        monkeypatch.setattr(curate_close, "write", close)  # the first run's only
-        close(made, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(curate_close, "write", copied)
-    return folder
-
-
-def nothing(left: Path) -> None:
-    pass
-
-
-def a_batch_is_missing(left: Path) -> None:
-    (left / "work/parts/00001.json").unlink()
-
-
-def an_outcome_is_cut_short(left: Path) -> None:
-    (left / "work/parts/00001.json").write_text('[{"number": 1')
-    (left / "work/parts/00002.json.incomplete.99").write_text("[")
-
-
-def the_plan_is_missing(left: Path) -> None:
-    (left / "work/plan.json").unlink()
-
-
-def it_was_closing(left: Path) -> None:
-    (left / "summary.json").write_text("{")
-
-
-def it_was_tidying(left: Path) -> None:
-    shutil.rmtree(left / "work")
-
-
-LEFT = (nothing, a_batch_is_missing, an_outcome_is_cut_short, the_plan_is_missing, it_was_closing, it_was_tidying)
-
-
-@pytest.mark.parametrize("damage", LEFT)
-def test_what_a_killed_run_left_is_gone_on_with_to_the_same_end(call, dicom, small, left, damage, capsys) -> None:
-    _, whole = call()
-    damage(left)
-    status, folder = call(output="again")
-    assert status == 1
-    assert tree(folder) == tree(whole)
-    assert sorted(p.name for p in folder.parent.iterdir()) == ["again", "config.json", "dicom", "quality"]
-    assert ("goes on after" in capsys.readouterr().err) == (damage not in (the_plan_is_missing, it_was_tidying))
-
-
-def test_finished_batches_are_not_looked_at_again(call, dicom, small, left, tmp_path, monkeypatch) -> None:
-    call()
-    a_batch_is_missing(left)
-    (tmp_path / "looked").mkdir()
-    monkeypatch.setattr(
-        curate_series.checks, "of_volume",
-        lambda volume: [(tmp_path / "looked" / volume.meta["PatientID"]).touch()][:0],
-    )  # fmt: skip
-    call(output="again")
-    assert len(list((tmp_path / "looked").iterdir())) <= 2
-
-
-def test_a_file_that_changed_since_the_kill_is_read_again(call, dicom, small, left) -> None:
-    _, whole = call()
-    path = dicom / "5-1" / "0004.dcm"
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 64
-    path.write_bytes(content)
-    _, again = call(output="again")
-    assert (again / "quality.html").read_bytes() != (whole / "quality.html").read_bytes()
-
-
-def dying(folder: Path, times: int):
-    """Returns a check that kills its process when it meets patient 5, so many times."""
-
-    def deadly(volume: Volume) -> list[Finding]:
-        if volume.meta["PatientID"] == "P005" and len(list(folder.iterdir())) < times:
-            (folder / str(time.monotonic_ns())).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return []
-
-    return deadly
-
-
-@pytest.mark.parametrize("times", [1, 1000])
-def test_a_series_that_kills_its_worker_is_tried_again_and_then_named(
-    call, dicom, small, tmp_path, monkeypatch, times
-) -> None:
-    (tmp_path / "died").mkdir()
-    monkeypatch.setattr(curate_series.checks, "of_volume", dying(tmp_path / "died", times))
-    _, folder = call()
-    told = names(folder, "unreadable_series")
-    assert (uid(5) in told) == (times == 1000)
-    assert outputs.read_json(folder / "summary.json")["kept"] == (6 if times == 1000 else 7)
-    if times == 1000:
-        assert told[uid(5)] == [convert.KILLED]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_leaves_no_half_output_and_can_be_run_again(tmp_path, sign) -> None:
-    for patient in range(1, 41):
-        series(tmp_path / "dicom", patient)
-    command = [sys.executable, "-m", "beam_jobs.curate", f"--config={settings(tmp_path)}", "--direct_num_workers=2"]
-    command += [f"--input={tmp_path / 'dicom'}", f"--output={tmp_path / 'quality'}"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not list(tmp_path.glob("quality.incomplete.*/work/parts/*.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(sign)
-    _, said = process.communicate(timeout=60)
-    if process.returncode not in (0, 1):  # it was still at work
-        assert not (tmp_path / "quality").exists()
-        if sign == signal.SIGINT:
-            assert process.returncode == 2
-            assert "interrupted" in said
-            assert "Traceback" not in said
-    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=120).returncode in (0, 1)
-    assert outputs.read_json(tmp_path / "quality" / "summary.json")["series"] == 40
-    assert not list(tmp_path.glob("quality.incomplete.*"))

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from radkit import config
-from radkit.data import convert, readers, records, shards, sources
+from radkit.data import convert, labels, readers, records, shards, sources
 from radkit.dicom import annotations, read_volumes, scan, write
 from radkit.errors import UserError
 from tests.conftest import header
@@ -239,3 +239,35 @@ def test_the_table_of_findings_is_a_csv_of_names(folder: Path) -> None:
 
     assert all(name.isidentifier() and name == name.lower() for name in KINDS)
     assert next(csv.reader([",".join(KINDS)])) == list(KINDS)
+
+
+@pytest.mark.parametrize("how", [annotations.write_seg, annotations.write_rtstruct])
+@pytest.mark.parametrize("masks", [(), ("Tumour",)])
+def test_what_is_outlined_and_asked_for_as_a_box_is_boxed(folder: Path, how, masks: tuple[str, ...]) -> None:
+    drawn = np.zeros(SHAPE, np.uint8)
+    drawn[1:4, 3:8, 2:6], drawn[2, 9, 3] = 1, 2
+    how(drawn, volume(folder), LABELS, folder / "in" / "drawn.dcm")
+    data = dataclasses.replace(DATA, mask_labels=masks, box_labels=("Liver",))
+    _, (record,) = made(folder, data)
+    np.testing.assert_array_equal(record["boxes"], [[1, 3, 2, 4, 8, 6]])
+    assert record["box_labels"].tolist() == [0]
+    if masks:
+        np.testing.assert_array_equal(record["mask"][..., 0], drawn == 2)
+
+
+def test_a_mask_that_two_tables_name_counts_once(folder: Path) -> None:
+    as_nifti(mask(), folder / "mask.nii.gz")
+    rows = ["SeriesInstanceUID,file", f"{uid()},mask.nii.gz"]
+    outcome, (record,) = made(folder, DATA, *(table(folder / name, rows, DATA) for name in ("t.csv", "u.csv")))
+    np.testing.assert_array_equal(record["mask"][..., 0], mask())
+    assert not outcome["findings"]
+
+
+def test_slices_of_different_classes_are_their_own_reason(folder: Path) -> None:
+    instances = [scan.read_instance(path) for path in scan.find(folder / "in")]
+    rows = [f"{one['SOPInstanceUID']},{number % 2}" for number, one in enumerate(instances)]
+    (folder / "labels.csv").write_text("\n".join(["SOPInstanceUID,ill", *rows]))
+    data = config.Data("a", label="ill", class_names=("no", "yes"))
+    selected = convert.select(instances, data, labels.Labels(folder / "labels.csv", data))
+    assert selected.left_out == {convert.CONTRADICTED: 1}
+    assert [(one.name, one.count) for one in selected.findings] == [("contradicting_rows", 1)]

@@ -65,7 +65,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", "has the columns none"),
+            ("", "has the columns none that is known among its 0"),
             ("PatientID|ill\nP000|yes\n", r"has the columns PatientID\|ill"),
             ("patient,ill\nP000,yes\n", "one of SOPInstanceUID"),
             ("PatientID,sick\nP000,yes\n", "'ill' were expected"),
@@ -248,3 +248,17 @@ class TestSeveralRows:
             assert (None if found is None else found.value) == (
                 None if votes[0] == votes[1] else max(votes, key=lambda value: votes[value])
             )
+
+
+def test_a_first_line_that_is_a_row_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none that is known among its 2") as caught:
+        read(tmp_path, "MRN4711,yes\nMRN4712,no\n")
+    assert "MRN" not in str(caught.value)
+
+
+def test_original_dates_do_not_come_along_with_original_identifiers(tmp_path: Path) -> None:
+    table = read(tmp_path, "PatientID,ill,date\nA,yes,2026-02-01\n", rename=lambda column, value: value)
+    found = table.of(instance(PatientID="A"))
+    assert found is not None
+    assert not found.date
+    assert [(one.name, one.count) for one in table.findings if one.name == "remark"] == [("remark", 1)]

@@ -188,6 +188,19 @@ def test_a_table_that_cannot_be_right_is_refused(tmp_path: Path, text: str, mess
         made.select("png", tmp_path / "s", made.pictures(), labels=tmp_path / "t.csv", modality="CR")
 
 
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16")])
+def test_tables_that_excel_wrote_are_read(tmp_path: Path, separator: str, encoding: str) -> None:
+    images(tmp_path / "s", "a.png", "b.png")
+    lines = ["File Name,Patient ID,ill,Sex", "a.png,P,1,F", "", "b.png,Q,0"]
+    text = "\n".join(lines).replace(",", separator)
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    found, _ = made.select("png", tmp_path / "s", made.pictures(), labels=tmp_path / "t.csv", modality="CR")
+    assert [(case.patient, case.label, dict(case.facts)) for case in found.cases] == [
+        ("P", 1, {"PatientSex": "F"}),
+        ("Q", 0, {}),
+    ]
+
+
 def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
     images(tmp_path / "s", "a.png")
     (tmp_path / "t.csv").write_bytes("file,ill\nä.png,1\n".encode("latin-1"))

@@ -64,7 +64,11 @@ def test_one_whose_image_is_not_here_is_named(refers: tuple[str, ...]) -> None:
 def test_only_what_the_config_asks_for_is_taken() -> None:
     other = annotation(SEG, ("1",), ("Spleen",))
     report = annotation(REPORT, ("1",), ())
-    assert of_series(MASKS, image(), other, report) == ({}, [])
+    assert of_series(MASKS, image(), other, report) == ({}, ["other_labels"])  # it may be misspelt
+    liver = annotation(SEG, ("1",), ("Liver",))
+    assert list(of_series(MASKS, image(), other, report, liver)[0]) == ["1"]
+    assert of_series(MASKS, image(), other, report, liver)[1] == []
+    assert of_series(config.Data("a"), image(), other, report, liver) == ({}, [])
     assert list(of_series(BOXES, image(), other, report)[0]) == ["1"]
 
 

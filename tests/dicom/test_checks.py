@@ -121,6 +121,22 @@ def test_values_that_the_modality_does_not_have(stored, modality, name):
     assert name in names(volume(stored.astype(np.int16), modality))
 
 
+@pytest.mark.parametrize("stored", [CT, MR], ids=["CT", "MR"])
+@pytest.mark.parametrize("which", [[12], [0], [23], [5, 17], list(range(16, 24))])
+def test_slices_turned_round_among_others_are_named(stored, which):
+    changed = stored.copy()
+    changed[which] = stored.max() + stored.min() - stored[which]
+    assert "inverted" in names(volume(changed, "CT" if stored is CT else "MR"))
+
+
+def test_a_chest_s_radiograph_said_to_be_an_mr_is_named():
+    small = np.concatenate([chest._WEIGHTS, chest._WEIGHTS[:, ::-1]], axis=1)
+    shown = ndimage.zoom(small, 8, order=1) * 400 + 300
+    radiograph = np.rint(shown + np.random.default_rng(0).normal(0, 3, shown.shape)).astype(np.int16)[None]
+    assert names(volume(radiograph, "MR")) == {"wrong_modality"}
+    assert names(volume(radiograph, "CR")) == set()
+
+
 def test_a_slope_swapped_with_its_intercept_is_named():
     swapped = replace(volume(CT), slope=np.full(24, -1024, np.float32), intercept=np.ones(24, np.float32))
     assert "wrong_range" in names(swapped)

@@ -294,3 +294,14 @@ def test_a_damaged_file_is_read_or_refused(tmp_path, suffix, capfd):
 def test_names_tell_what_is_foreign(tmp_path):
     assert all(foreign.is_foreign(tmp_path / name) for name in ("a.NII.GZ", "b.png", "c.nrrd", "d.JPEG"))
     assert not any(foreign.is_foreign(tmp_path / name) for name in ("a.dcm", "b", "c.gz", "IMG0001"))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_a_jpeg_that_is_cut_short_is_refused_as_its_decoder_would_not(tmp_path, share):
+    values = np.random.default_rng(0).integers(0, 255, (64, 80)).astype(np.uint8)
+    path = tmp_path / "a.jpg"
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    assert foreign.read(path).stored.shape == (1, 64, 80)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(SeriesError, match="cut short"):
+        foreign.read(path)

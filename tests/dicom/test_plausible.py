@@ -141,3 +141,18 @@ def test_place_and_volume_are_those_worked_by_hand():
     assert told["column_place"] == pytest.approx(21 / 56)
     assert told["spread"] == 0
     assert told["contrast"] > 0
+
+
+def test_large_images_are_thinned_out_and_a_mask_of_one_slice_is_judged_all_the_same():
+    values = np.random.default_rng(0).normal(100, 5, (130, 40, 44))
+    inside = np.zeros(values.shape, bool)
+    inside[1, 10:20, 12:24] = True  # on a slice that thinning leaves out
+    assert names(volume(values), inside) == []
+    assert plausible.features(volume(values), drawn(inside))["organ"]["edge"] == 0
+
+
+def test_a_case_that_two_ways_tell_of_is_named_once():
+    held = cases()
+    image, inside = held["1.2.7"]
+    held["1.2.7"] = image, inside[:, ::-1]
+    assert len(plausible.outliers(figures(held))) == 1

@@ -25,3 +25,10 @@ def test_each_step_has_its_time_and_its_figure() -> None:
 def test_a_step_that_lacks_a_field_is_refused() -> None:
     with pytest.raises(UserError, match="lacks seconds, figure"):
         demo.demo_page([{"step": "train", "what": "Trained"}], [])
+
+
+def test_what_a_curation_said_stands_with_a_link_to_its_page() -> None:
+    part = demo.quality_part("5 series: 4 kept.", [("fault", "gaps <here>", 3)], "quality/quality.html")
+    assert 'href="quality/quality.html"' in part
+    assert "gaps &lt;here&gt;" in part
+    assert "No findings." in demo.quality_part("5 series.", [], "quality/quality.html")

@@ -72,7 +72,7 @@ def test_each_kind_of_the_list_says_how_many_what_to_do_and_leads_to_its_example
 def test_notes_and_what_is_too_many_are_behind_a_line():
     page = quality.page(CONTENT)
     assert page.index("<details>") < page.index('href="#copies"') < page.index("</details>")
-    assert "1 more kind of findings" in page
+    assert "1 more kind of findings, less grave or less frequent: title of copies" in page
     many = quality.page(dataclasses.replace(CONTENT, kinds=[kind(f"k{n}", count=100 - n) for n in range(30)]))
     assert many.index('href="#k7"') < many.index("<details>") < many.index('href="#k8"')
     assert "22 more kinds of findings" in many
@@ -87,7 +87,7 @@ def test_what_is_given_is_escaped():
 
 def test_it_is_said_what_is_not_shown_and_which_table_holds_it():
     page = quality.page(CONTENT)
-    assert "1 of 50 are listed; findings.csv holds all" in page
+    assert "1 of 50 others are listed; findings.csv holds all" in page
     assert "2 of the 1,000 series that are kept; curation.csv holds all" in page
     reasons = [(f"reason {n}", 100 - n) for n in range(20)]
     assert "4 reasons more" in quality.page(dataclasses.replace(CONTENT, rejections=reasons))

@@ -1,5 +1,6 @@
 """Rows of box tables, and the boxes that they are on an image."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -56,7 +57,7 @@ class Row:
                 f"a box has corners of {len(self.low)} and {len(self.high)} numbers in {self.unit!r}; "
                 "2 or 3 of each in 'pixels', or 3 of each in 'mm', were expected"
             )
-        if not np.isfinite([*self.low, *self.high]).all():
+        if not all(map(math.isfinite, (*self.low, *self.high))):
             raise AnnotationError("a box has corners that are no finite numbers")
 
     @property

@@ -39,6 +39,8 @@ _LUNA16 = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
 _VINDR = ("image_id", "class_name", *_EDGES)
 NIH_SIZE = (1024, 1024)  # rows, columns of the PNG files that its boxes were drawn on
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # as Excel's "Unicode text" begins
+
 _Line = Mapping[str, str]
 
 
@@ -93,7 +95,8 @@ def _image(column: str, identifier: str, entries: Sequence[_Entry]) -> Image:
 
 def _lines(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content[:2] in _UTF16 else "utf-8-sig")
     except OSError as error:
         raise AnnotationError(f"the table cannot be opened ({type(error).__name__})") from error
     except UnicodeDecodeError as error:
@@ -143,6 +146,8 @@ def _check_own(there: set[str]) -> None:
     known = [*IDENTIFIERS, *SAYING, *dict.fromkeys(name for group in GROUPS.values() for name in group)]
     unknown = sorted(name for name in there.difference(known) if not name.startswith("_"))
     understood = f"understood are {', '.join(known)}, or the columns of {'; '.join(map(', '.join, _PUBLIC))}"
+    if unknown and not there.intersection(known):  # its first line may be a row, of a patient
+        raise AnnotationError(f"the table's first line names none of the columns that are understood; {understood}")
     if unknown:
         raise AnnotationError(
             f"the table has the column {unknown[0]!r}{did_you_mean(unknown[0], known)} and {len(unknown) - 1} others "
@@ -230,7 +235,7 @@ def _own(line: _Line) -> _Entry:
     if standard and standard not in REFERENCE_STANDARDS:
         expected = f"one of {', '.join(REFERENCE_STANDARDS)} was expected"
         raise AnnotationError(
-            f"reference_standard is {standard!r}{did_you_mean(standard, REFERENCE_STANDARDS)}; {expected}"
+            f"reference_standard is none that is known{did_you_mean(standard, REFERENCE_STANDARDS)}; {expected}"
         )
     about = (line.get("reader", ""), _date(line.get("date", "")), standard)
     return _Entry(kind, facts[kind], _own_row(line), about, facts)

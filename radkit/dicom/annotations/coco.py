@@ -101,7 +101,7 @@ _SAID = {
 
 def findings(counts: Counter[str]) -> tuple[Finding, ...]:
     """Returns counts by the name of their finding in words, in the order of the names' list."""
-    return tuple(Finding(name, said.format(counts[name])) for name, said in _SAID.items() if counts[name])
+    return tuple(Finding(name, said.format(counts[name]), counts[name]) for name, said in _SAID.items() if counts[name])
 
 
 def count_places(row: box_rows.Row, counts: Counter[str]) -> None:

@@ -10,16 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from radkit import config
+from radkit import config, config_check
 from radkit.dicom.findings import Finding
 from radkit.dicom.volumes import Volume
 from radkit.errors import UserError
 
-# How a label came to be known; later figures of different standards are not mixed.
-REFERENCE_STANDARDS = (
-    "histology", "surgery", "follow_up", "other_modality", "laboratory", "outcome", "consensus", "reader", "report",
-    "model",
-)  # fmt: skip
+REFERENCE_STANDARDS = config_check.REFERENCE_STANDARDS
 Overlap = Literal["refuse", "first", "last"]
 WISHES = config.Annotations()  # where no config says otherwise
 

@@ -258,7 +258,8 @@ def test_rows_twice_and_boxes_without_extent_are_findings(tmp_path):
 
 BAD_CSV = {
     "": "the table is empty",
-    "a,b\n1,2": "the column 'a' and 1 others that are not understood; understood are SeriesInstanceUID",
+    "a,b\n1,2": "first line names none of the columns that are understood; understood are SeriesInstanceUID",
+    "PatientID,b,label\n1,2,3": "the column 'b' and 0 others that are not understood; understood are SeriesInstanceUID",
     "PatientID,lable,x_min,y_min,x_max,y_max\n": "'lable'.*did you mean 'label'",
     "label,x_min,y_min,x_max,y_max\nm,1,2,3,4": "of which image a row is",
     "PatientID,label\nP,m": "where its boxes are, in one way",
