@@ -48,7 +48,7 @@ def test_a_mask_that_stands_for_two_images_is_said(tmp_path: Path) -> None:
         ("a.nii,1,P,A,01/02/2026", HEADER, "line 2: date is none; YYYY-MM-DD"),
         ("a.nii,1,P,A,,more", HEADER, "line 2: more values than the 5 columns"),
         ("a.nii,1,1", "file,SeriesInstanceUID,SeriesInstanceUID", "column SeriesInstanceUID more than once"),
-        ("a.nii,1", "path,uid", r"t\.csv: the table has the column 'path'.*; a table of masks has a column file"),
+        ("a.nii,1", "path,uid", r"t\.csv: the table's first line names none.*; a table of masks has a column file"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, row: str, header: str, said: str) -> None:

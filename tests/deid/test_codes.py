@@ -38,7 +38,8 @@ def test_codes_of_public_schemes_stay(value: str, scheme: str, meaning: str, cle
         ("CTCHEST", "99LOCAL"), ("121060", "99DCM"), ("121060", "L"), ("121060", ""), ("", "DCM"), ("", ""),
         ("C123", "LN"), ("", "LN"), ("ROE^JANE", "DCM"), ("1234567", "DCM"), ("999999", "DCM"),
         ("39607009", "SCT"), ("12345", "SCT"), ("19500102", "SCT"), ("T-ROE00", "SRT"), ("2160-1", "LN"),
-        ("RIDROE", "RADLEX"), ("mm{Roe}", "UCUM"), ("{Roe}g/ml", "UCUM"), ("Roe", "UCUM"), ("45", "UCUM"), ("1950", "UCUM"), ("Roe", "FMA"),
+        ("RIDROE", "RADLEX"), ("mm{Roe}", "UCUM"), ("Roe", "UCUM"), ("45", "UCUM"), ("1950", "UCUM"), ("Roe", "FMA"),
+        ("{Roe}g/ml", "UCUM"),
         ("C12ROE", "NCIt"), ("C34.ROE1", "I10"), ("90210", "C4"), ("ROE1", "IBSI"), ("39607008\n", "SCT"),
     ],
 )  # fmt: skip
