@@ -19,7 +19,7 @@ from radkit.dicom import checks, words
 from radkit.dicom.annotations.form import Annotation, as_mask
 from radkit.dicom.findings import Finding
 from radkit.dicom.volumes import SeriesError, Volume, read_volumes
-from radkit.errors import UserError, disk_error
+from radkit.errors import UserError
 
 WORK, HEADERS = "work", "headers"  # below the output while it is made
 _PLAN, _BATCHES, _PARTS = "plan.json", "plan", "parts"
@@ -218,24 +218,13 @@ def _row(entry: Entry, data: config.Data, *, killed: bool) -> Row:
             found += more
             row |= facts
         except Exception as error:  # noqa: BLE001 - one bad series may not end a job of a million
-            found += refused(_reason(error), entry.modality)
+            found += refused(convert.reason_of(error), entry.modality)
     return {**row, "findings": list(dict.fromkeys((finding.name, finding.text) for finding in found))}
 
 
 def refused(text: str, modality: str) -> list[Finding]:
     """Returns why a series cannot be read as findings; what has no kind of its own depends on the config."""
     return [Finding(name, text) for name in words.kinds(text, modality) or ("unreadable_series",)]
-
-
-def _reason(error: Exception) -> str:
-    """Returns why a series was not looked at; a disk that is full is no property of a series."""
-    if isinstance(error, UserError):
-        return str(error)
-    if disk_error(error):
-        raise error
-    if isinstance(error, MemoryError):
-        return "there is not enough memory to read it"
-    return f"not foreseen ({type(error).__name__}): a defect of radkit or of a library"
 
 
 def _examined(entry: Entry, data: config.Data) -> tuple[list[Finding], Row]:

@@ -337,7 +337,7 @@ def _records(unit: Unit, data: config.Data, outcome: _Outcome) -> Iterator[list[
     try:
         volumes = contents.volumes_of(unit, data)
     except Exception as error:  # noqa: BLE001 - one bad series may not end a job of a million
-        outcome.dead.append({"uid": unit.uid, "reason": _reason(error)})
+        outcome.dead.append({"uid": unit.uid, "reason": reason_of(error)})
         return
     while volumes:
         uid, volume = volumes.pop(0)
@@ -345,7 +345,7 @@ def _records(unit: Unit, data: config.Data, outcome: _Outcome) -> Iterator[list[
             made = contents.record_of(unit, uid, volume, data)
             parts = records.parts(made.values, record_fields)
         except Exception as error:  # noqa: BLE001 - as above
-            outcome.dead.append({"uid": uid, "reason": _reason(error)})
+            outcome.dead.append({"uid": uid, "reason": reason_of(error)})
             outcome.findings += [(uid, name, str(error)) for name in [getattr(error, "finding", "")] if name]
             continue
         outcome.patients.add(unit.patient_id)
@@ -356,8 +356,8 @@ def _records(unit: Unit, data: config.Data, outcome: _Outcome) -> Iterator[list[
         del parts  # before the next is read
 
 
-def _reason(error: Exception) -> str:
-    """Returns why a unit was left out; a disk that is full is no property of a unit."""
+def reason_of(error: Exception) -> str:
+    """Returns why a unit was left out; a disk that is full is no property of a unit, and raised again."""
     if isinstance(error, UserError):
         return str(error)
     if disk_error(error):
