@@ -46,6 +46,8 @@ def of_sample(sample: Sample) -> list[Finding]:
     """Finds what the values tell against the header; the first thing that explains them."""
     if not np.isfinite(sample.values).all():
         return [Finding("wrong_range", "values are not all finite numbers")]
+    if sample.modality == "CT" and "LOCALIZER" in sample.kind:
+        return clipped(sample)  # a projection, whose values are no HU
     check = _BY_MODALITY.get(sample.modality)
     return [] if check is None else check(sample) or clipped(sample)
 

@@ -239,3 +239,10 @@ def test_tiny_images_are_asked_only_whether_anything_is_on_them():
 
 def test_colour_is_not_judged():
     assert names(volume(np.random.default_rng(0).integers(0, 255, (3, 20, 20, 3)).astype(np.uint8), "US")) == set()
+
+
+def test_a_ct_scout_is_no_slice_in_hounsfield_units():
+    scout = (CT[:1] // 12 - 940).astype(np.int16)  # a projection: hardly a value where tissue lies
+    assert "wrong_range" in {found.name for found in checks.of_volume(volume(scout))}
+    said = {"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}
+    assert not checks.of_volume(volume(scout, meta=said))
