@@ -40,7 +40,7 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
     _refuse_none(outcomes, job.data)
     by_split = {split: [o for o in outcomes if o["split"] == split] for split in shards.SPLITS}
     patients = {split: sorted({p for o in found for p in o["patients"]}) for split, found in by_split.items()}
-    dead = sorted((d["uid"], d["reason"]) for o in outcomes for d in o["dead"])
+    dead = sorted((d.get("path", d["uid"]), d["reason"]) for o in outcomes for d in o["dead"])
     outputs.write_json(root / "patients.json", patients)
     outputs.write_json(root / "data.json", data_json)
     outputs.write_csv(root / outputs.QUARANTINE, ("input", "reason"), [*plan.unreadable, *dead])

@@ -160,6 +160,9 @@ def write(number: int, job: Job, ledger: str, *, killers: Collection[str] = ()) 
 
     outcome = convert.write(shard, job.data, Path(job.root), killers=killers, begins=begins)
     outcome["inputs"] = [(os.path.relpath(row[0], job.folder), *row[1:]) for row in outcome["inputs"]]
+    # Of an image that is no DICOM nobody knows the UID: it was made here.
+    files = {unit.uid: os.path.relpath(unit.paths[0], job.folder) for unit in shard.units if unit.facts}
+    outcome["dead"] = [{**row, "path": files.get(row["uid"], row["uid"])} for row in outcome["dead"]]
     outcome["name"] = shards.shard_name(job.data.dataset, shard.split, shard.index, shard.count)
     outputs.write_text(_part(job, number), json.dumps(outcome))
     runner.finished(ledger, f"{number}.end", read - noted)

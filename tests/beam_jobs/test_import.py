@@ -149,6 +149,7 @@ def test_bad_files_are_set_aside_by_name_either_way(tmp_path: Path, capsys: pyte
     assert "one volume was expected" in rows[2]["reason"]
     direct = table(tmp_path / "direct" / "made" / "1.0.0" / outputs.QUARANTINE)
     assert sorted(row["reason"] for row in direct) == sorted(row["reason"] for row in rows)
+    assert [row["input"] for row in direct] == [row["input"] for row in rows]  # their UIDs nobody knows
     left = {p.relative_to(tmp_path / "dicom").parts[0] for p in (tmp_path / "dicom").rglob("*.dcm")}
     assert len(left) == 1  # nothing of the others
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.tag import Tag
@@ -25,6 +24,7 @@ from radkit.dicom.volumes import Volume
 # not on the edges, halfway between two; and parts that touch by a corner stay apart. Areas change by 1 % of a voxel
 # along the border.
 INSET = 0.01
+_KIND = "structure set"  # in the UIDs that are derived
 _CONTOUR_DATA = Tag("ContourData")
 _STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"  # retired, and still what a reference to a study names (C.8.8.5.2)
 # What a structure set repeats of its images: whose they are, which study it is, what was taken out.
@@ -64,7 +64,7 @@ def write_rtstruct(
     headers = _headers(volume)
     digest = _digest(mask)
     when = when or datetime.datetime.now()
-    dataset = _general(headers[0], volume, when, _derived_uid(volume, "instance", digest, *labels))
+    dataset = _general(headers[0], volume, when, written.derived_uid(volume, _KIND, "instance", digest, *labels))
     images = [_image(header, frame) for header, frame in zip(headers, volume.frame_numbers)]
     dataset.ReferencedFrameOfReferenceSequence = [_frame_of_reference(volume, images)]
     dataset.StructureSetROISequence = [_structure(volume, number, label) for number, label in enumerate(labels, 1)]
@@ -117,10 +117,6 @@ def _headers(volume: Volume) -> list[Dataset]:
     return [by_uid[uid] for uid in volume.instance_uids]
 
 
-def _derived_uid(volume: Volume, *what: str) -> str:
-    return pydicom.uid.generate_uid(entropy_srcs=[volume.meta["SeriesInstanceUID"], *what, "radkit structure set"])
-
-
 def _general(source: Dataset, volume: Volume, when: datetime.datetime, uid: str) -> FileDataset:
     """Returns all but structures and references."""
     meta = FileMetaDataset()
@@ -140,7 +136,7 @@ def _general(source: Dataset, volume: Volume, when: datetime.datetime, uid: str)
     except attributes.NotDicom as error:
         raise AnnotationError(f"the image's header cannot be repeated: {error}") from error
     dataset.SOPClassUID, dataset.SOPInstanceUID = structure_set.STORAGE, uid
-    dataset.SeriesInstanceUID = _derived_uid(volume, "series")
+    dataset.SeriesInstanceUID = written.derived_uid(volume, _KIND, "series")
     dataset.FrameOfReferenceUID = volume.meta["FrameOfReferenceUID"]
     dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "RTSTRUCT", 101, 1
     dataset.OperatorsName = ""

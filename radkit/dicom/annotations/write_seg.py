@@ -18,6 +18,8 @@ from radkit.dicom.annotations import written
 from radkit.dicom.annotations.form import AnnotationError
 from radkit.dicom.volumes import Volume
 
+_KIND = "segmentation"  # in the UIDs that are derived
+
 
 @part10.silence()
 def write_seg(
@@ -52,14 +54,14 @@ def write_seg(
     highdicom = written.highdicom("SEG")
     sources = _sources(volume)
     mask = mask.astype(np.uint8)
-    uid = _derived_uid(volume, "instance", hashlib.sha256(mask.tobytes()).hexdigest(), *labels)
+    uid = written.derived_uid(volume, _KIND, "instance", hashlib.sha256(mask.tobytes()).hexdigest(), *labels)
     try:
         segmentation = highdicom.seg.Segmentation(
             source_images=sources,
             pixel_array=_by_frame(mask, volume, sources),
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[_segment(highdicom, n, label, by_hand) for n, label in enumerate(labels, 1)],
-            series_instance_uid=_derived_uid(volume, "series"),
+            series_instance_uid=written.derived_uid(volume, _KIND, "series"),
             series_number=100,
             sop_instance_uid=uid,
             instance_number=1,
@@ -125,10 +127,6 @@ def _by_frame(mask: np.ndarray, volume: Volume, sources: Sequence[Dataset]) -> n
     found = np.zeros((count, *mask.shape[1:]), mask.dtype)
     found[list(volume.frame_numbers)] = mask
     return found
-
-
-def _derived_uid(volume: Volume, *what: str) -> str:
-    return pydicom.uid.generate_uid(entropy_srcs=[volume.meta["SeriesInstanceUID"], *what, "radkit segmentation"])
 
 
 def _segment(highdicom: Any, number: int, label: str, by_hand: bool) -> Any:

@@ -51,6 +51,7 @@ UNITS = {
 PRIVATE_SCHEME = "99RADKIT"
 # Of radkit as an observing device; made from this text, the same in all reports.
 _DEVICE_UID = pydicom.uid.generate_uid(entropy_srcs=["radkit", "device observer"])
+_KIND = "report"  # in the UIDs that are derived
 _CODE = re.compile(r"(\S{1,16}) (\S{1,16})")
 _Key = tuple[str, str, str]
 
@@ -104,9 +105,9 @@ def write_sr(
         document = highdicom.sr.Comprehensive3DSR(
             evidence=[*sources, *([] if segments is None else [segments])],
             content=report[0],
-            series_instance_uid=_derived_uid(volume, "series"),
+            series_instance_uid=written.derived_uid(volume, _KIND, "series"),
             series_number=101,
-            sop_instance_uid=_derived_uid(volume, "instance", _digest(measurements, segments, reader)),
+            sop_instance_uid=written.derived_uid(volume, _KIND, "instance", _digest(measurements, segments, reader)),
             instance_number=1,
             manufacturer="radkit",
             is_complete=True,
@@ -151,7 +152,9 @@ class _Writer:
         given = _is_uid(lesion_id)
         said: dict[str, Any] = {
             "tracking_identifier": self._sr.TrackingIdentifier(
-                uid=lesion_id if given else _derived_uid(self._volume, "lesion", lesion_id or f"{finding} {site}"),
+                uid=lesion_id
+                if given
+                else written.derived_uid(self._volume, _KIND, "lesion", lesion_id or f"{finding} {site}"),
                 identifier=(finding or f"lesion {number}") if given else lesion_id or finding or f"lesion {number}",
             ),
             "finding_type": _coded(finding, "finding") if finding else None,
@@ -254,10 +257,6 @@ def _segment_number(segments: Dataset | None, label: str) -> int:
 def _digest(measurements: Sequence[Measurement], segments: Dataset | None, reader: str) -> str:
     said = repr((list(measurements), "" if segments is None else str(segments.SOPInstanceUID), reader))
     return hashlib.sha256(said.encode()).hexdigest()
-
-
-def _derived_uid(volume: Volume, *what: str) -> str:
-    return pydicom.uid.generate_uid(entropy_srcs=[volume.meta["SeriesInstanceUID"], *what, "radkit report"])
 
 
 def _identify(document: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pydicom
 from pydicom.dataset import Dataset
 
 from radkit.dicom import scan
@@ -30,6 +31,17 @@ def headers(volume: Volume) -> list[Dataset]:
         if not header.get("SpecificCharacterSet", "x"):
             del header.SpecificCharacterSet  # there and empty is the same as absent, but not to highdicom
     return list(by_path.values())
+
+
+def derived_uid(volume: Volume, kind: str, *what: str) -> str:
+    """Returns a UID that the same image, kind of instance and contents give again, and no others do.
+
+    Args:
+        volume: The image.
+        kind: Of instance, in words.
+        what: The contents.
+    """
+    return pydicom.uid.generate_uid(entropy_srcs=[volume.meta["SeriesInstanceUID"], *what, f"radkit {kind}"])
 
 
 def highdicom(what: str) -> Any:
