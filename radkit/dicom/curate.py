@@ -235,7 +235,7 @@ def read_overrides(path: Path) -> dict[str, Override]:
             rows = [(table.line_num, row) for row in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OverrideError(
-            f"the table of overrides, {path.name}, cannot be read ({type(error).__name__}): a CSV file in UTF-8 was expected"
+            f"the table of overrides, {path.name}, cannot be read ({type(error).__name__}): a CSV file was expected"
         ) from None
     found: dict[str, Override] = {}
     wrong = []
