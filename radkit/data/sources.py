@@ -21,7 +21,9 @@ from radkit.dicom.findings import Finding
 from radkit.errors import UserError
 
 IDENTIFIERS = label_table.KEYS  # the most specific first
-_REPORT_STORAGE = "1.2.840.10008.5.1.4.1.1.88."
+# Enhanced, Comprehensive, Comprehensive 3D and Extensible SR: those that TID 1500 is stored as (PS3.3 A.35). Every CT
+# comes with a report of its dose, which is another class and no annotation.
+_REPORT_STORAGE = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (22, 33, 34, 35))
 _ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".nii.gz", ".nii")
 _HINT = "; a table of masks has a column file and one of SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, PatientID"
 
@@ -104,7 +106,7 @@ def in_series(found: Sequence[scan.Series], data: config.Data) -> tuple[dict[str
 
 
 def _wanted(instance: scan.Instance, data: config.Data) -> bool:
-    if instance["SOPClassUID"].startswith(_REPORT_STORAGE):
+    if instance["SOPClassUID"] in _REPORT_STORAGE:
         return bool(data.box_labels)
     asked = {label.casefold() for label in (*data.mask_labels, *data.box_labels)}
     return not asked.isdisjoint(label.casefold() for label in instance.segment_labels)

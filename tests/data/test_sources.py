@@ -188,3 +188,9 @@ def test_boxes_of_another_view_say_nothing_of_this_one(tmp_path: Path) -> None:
     made = table(tmp_path, f"{columns}1,1.2,Nodule,1,2,3,4\n", BOXES)
     assert not made.of([image("1")])
     assert len(made.of([image("1", SOPInstanceUID="1.2")])) == 1
+
+
+@pytest.mark.parametrize("number", [11, 40, 50, 59, 67])  # basic text, procedure log, CAD, key objects, dose
+def test_reports_that_hold_no_measurements_of_lesions_are_no_annotations(number: int) -> None:
+    told = annotation(f"1.2.840.10008.5.1.4.1.1.88.{number}", ("1",), ())
+    assert of_series(BOXES, image(), told) == ({}, [])
