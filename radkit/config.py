@@ -12,150 +12,47 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from radkit import config_check
+from radkit.config_sections import (
+    Annotations as Annotations,
+)
+from radkit.config_sections import (
+    Augment as Augment,
+)
+from radkit.config_sections import (
+    Chances as Chances,
+)
+from radkit.config_sections import (
+    Curate as Curate,
+)
+from radkit.config_sections import (
+    Data as Data,
+)
+from radkit.config_sections import (
+    Experiment as Experiment,
+)
+from radkit.config_sections import (
+    Model as Model,
+)
+from radkit.config_sections import (
+    Optimizer as Optimizer,
+)
+from radkit.config_sections import (
+    Sampling as Sampling,
+)
+from radkit.config_sections import (
+    Split as Split,
+)
+from radkit.config_sections import (
+    Task as Task,
+)
+from radkit.config_sections import (
+    Trainer as Trainer,
+)
 from radkit.errors import UserError, did_you_mean
-
-
-@dataclass(frozen=True)
-class Curate:
-    """Which series are taken, by their headers and by what is found in them; an empty rule asks for nothing."""
-
-    planes: tuple[str, ...] = ()  # axial, coronal, sagittal, oblique
-    body_parts: tuple[str, ...] = ()  # BodyPartExamined values
-    kernels: tuple[str, ...] = ()  # ConvolutionKernel values, or the hints sharp, smooth
-    phases: tuple[str, ...] = ()  # hints: arterial, portal, venous, delayed
-    contrast: Literal["", "with", "without"] = ""  # by ContrastBolusAgent and the hint
-    num_slices: tuple[int, ...] = ()  # least, most
-    slice_spacing_mm: tuple[float, ...] = ()  # least, most
-    pixel_spacing_mm: tuple[float, ...] = ()  # least, most
-    slice_thickness_mm: tuple[float, ...] = ()  # least, most
-    localizers: Literal["leave_out", "keep"] = "leave_out"
-    derived: Literal["leave_out", "keep"] = "keep"
-    secondary: Literal["leave_out", "keep"] = "keep"  # secondary captures: screenshots, dose pages
-    untold: Literal["leave_out", "keep"] = "leave_out"  # series whose headers do not tell what a rule asks
-    faults: Literal["leave_out", "keep"] = "leave_out"  # series with faults, as `radkit curate` finds them
-    accepted: tuple[str, ...] = ()  # names of faults that leave nothing out
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """What becomes of annotations; `refuse` sets the image aside with a reason, `report` takes it with a finding."""
-
-    fraction: float = 0.5  # of a FRACTIONAL segmentation's voxel: from here on it is inside
-    other_grid: Literal["resample", "refuse"] = "resample"
-    partly_outside: Literal["report", "refuse"] = "report"  # what lies wholly outside is always refused
-    other_instances: Literal["refuse", "report"] = "refuse"  # drawn on images that are not the series'
-    other_frame_of_reference: Literal["refuse", "report"] = "refuse"
-    overlap: Literal["refuse", "first", "last"] = "refuse"  # of labels in one voxel; first and last of mask_labels
-    empty: Literal["report", "refuse"] = "report"  # segments without a voxel
-    off_slice: Literal["refuse", "report"] = "refuse"  # contours on no slice; reported ones are left out
-    implausible: Literal["report", "refuse"] = "report"  # masks that look flipped or shifted
-    missing: Literal["leave_out", "empty", "refuse"] = "leave_out"  # images without annotation; empty: nothing is there
-    without_image: Literal["report", "refuse"] = "report"  # labels whose images are not there
-    unknown_class: Literal["refuse", "leave_out"] = "refuse"
-    duplicates: Literal["refuse", "first"] = "refuse"  # rows of one image and reader that contradict each other
-    readers: tuple[str, ...] = ()  # only theirs; empty: all
-    reference_standards: tuple[str, ...] = ()  # only labels that rest on these; empty: all
-    several: Literal["refuse", "majority", "staple", "first"] = "refuse"  # readers of one image
-    keep_readers: bool = False  # each reader's mask stands in the record, too
-
-
-@dataclass(frozen=True)
-class Data:
-    """What becomes a record, and what of a record the network sees."""
-
-    dataset: str  # name of the TFDS data set
-    kind: Literal["volume", "radiograph"] = "volume"
-    version: str = "1.0.0"
-    modalities: tuple[str, ...] = ()  # Modality values that are converted; empty: all
-    mask_labels: tuple[str, ...] = ()  # SegmentLabel values that become mask values 1, 2, ...
-    label: str = ""  # column of the labels table, for classification
-    class_names: tuple[str, ...] = ()  # what the column's values 0, 1, ... mean
-    splits: tuple[float, ...] = (0.7, 0.1, 0.2)  # train, validation, test; by patient
-    split_seed: str = "radkit"
-    shard_mib: float = 128.0
-    volumes: Literal["one", "largest", "all"] = "one"  # of a series that holds several: echoes, times, orientations
-    irregular: Literal["refuse", "resample", "keep"] = "refuse"  # slices that make no regular grid
-    tilt: Literal["keep", "resample"] = "keep"  # slices sheared by a tilted gantry
-    colour: Literal["refuse", "grey"] = "refuse"
-    image_dtype: Literal["int16", "float32"] = "int16"  # of records: stored values, or modality values
-    record_spacing_mm: tuple[float, ...] = ()  # resampled to at conversion, slices first; 0: that axis as acquired
-    record_orientation: str = ""  # where column, row and slice indices run to, as "LPS"; empty: as acquired
-    record_size: tuple[int, ...] = ()  # cropped or padded to at conversion, around the centre; 0: that axis as it is
-    image_size: tuple[int, ...] = (64, 64, 64)  # voxels that the network trains on
-    spacing_mm: tuple[float, ...] = ()  # resampled to, slices first; empty: as acquired
-    size_multiple: int = 8  # sizes at inference are padded up to a multiple of this
-    normalise: Literal["zscore", "window", "none"] = "zscore"
-    window: tuple[float, float] = (-1000.0, 1000.0)  # modality values mapped to [-1, 1] by "window"
-    box_labels: tuple[str, ...] = ()  # labels of boxes; a box's class is its label's place here
-    curate: Curate = Curate()
-    annotations: Annotations = Annotations()
-
-
-@dataclass(frozen=True)
-class Model:
-    """Which factory of `radkit.models`, and its keyword arguments."""
-
-    name: str
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Task:
-    """Which file of `radkit.tasks`."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """AdamW with a linear warm-up and a cosine down to zero."""
-
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    warmup_steps: int = 20
-    clip_norm: float = 1.0  # of the reduced gradients, all variables together; 0: no clipping
-
-
-@dataclass(frozen=True)
-class Augment:
-    """Random changes of a training image; each 0 is off."""
-
-    flip: tuple[bool, ...] = ()  # per spatial axis
-    shift: float = 0.0  # largest translation, share of the axis
-    scale: float = 0.0  # largest zoom, share
-    noise: float = 0.0  # standard deviation, in normalised units
-    gain: float = 0.0  # largest change of contrast, share
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """How long, how wide, how often."""
-
-    steps: int = 1000
-    batch_size: int = 4  # over all replicas
-    seed: int = 0
-    strategy: Literal["auto", "one", "mirrored"] = "auto"
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
-    evaluate_every: int = 200
-    deterministic: bool = True
-    shuffle_records: int = 1024
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """All of it."""
-
-    data: Data
-    model: Model
-    task: Task
-    optimizer: Optimizer = Optimizer()
-    augment: Augment = Augment()
-    trainer: Trainer = Trainer()
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> Experiment:

@@ -20,7 +20,7 @@ _LEAST = (
     ("data", ("size_multiple",), 1),
     ("optimizer", ("learning_rate", "weight_decay", "warmup_steps", "clip_norm"), 0),
     ("augment", ("shift", "scale", "noise", "gain"), 0),
-    ("trainer", ("steps", "batch_size", "evaluate_every", "shuffle_records"), 1),
+    ("trainer", ("steps", "batch_size", "evaluate_every"), 1),
 )
 
 

@@ -110,9 +110,7 @@ def _experiment(data: config.Data, model: str, task: str) -> config.Experiment:
         task=config.Task(task),
         optimizer=config.Optimizer(learning_rate=1e-2, warmup_steps=1),
         augment=config.Augment(shift=0.05, noise=0.05),
-        trainer=config.Trainer(
-            steps=6, batch_size=2, evaluate_every=3, precision="float32", strategy="one", shuffle_records=4
-        ),
+        trainer=config.Trainer(steps=6, batch_size=2, evaluate_every=3, precision="float32", strategy="one"),
     )
 
 

@@ -17,6 +17,7 @@ GROUND = {
     "radkit",
     "radkit.config",
     "radkit.config_check",
+    "radkit.config_sections",
     "radkit.folder",
     "radkit.errors",
     "radkit.outputs",
@@ -56,7 +57,13 @@ BELOW = {
 
 # What else the ground floor may load: the standard library, and absl in the programs' part of it.
 WITH_ABSL = {"radkit.program", "radkit.cli"}
-TF_SIDE_DATA = {"augment", "pipeline", "prepare"}  # of `radkit.data`; the others stand on a Beam worker, too
+TF_SIDE_DATA = {
+    "augment",
+    "augmentation",
+    "datasets",
+    "pipeline",
+    "prepare",
+}  # of `radkit.data`; the others stand on a Beam worker, too
 
 
 def name_of(path: Path) -> str:

@@ -33,6 +33,8 @@ class Unit:
     annotations: tuple[sources.Source, ...] = ()
     label: int = -1
     label_about: tuple[str, str, str] = ("", "", "")  # its reader, date and reference standard
+    study_date: str = ""  # StudyDate
+    site: str = ""  # as the patients table or the header has it
     num_bytes: int = 0  # of its record's pixels, estimated from the headers
     facts: tuple[tuple[str, str], ...] = ()  # keywords of `META` and values, of an image that is no DICOM
 
@@ -125,6 +127,7 @@ def record_of(unit: Unit, uid: str, volume: Volume, data: config.Data) -> Made:
         raise SeriesError("the images do not tell their spacing, and data.spacing_mm asks for resampling")
     acquired, grid, made = recorded(volume, data)
     values = {**_image(made, data.kind), **_facts(made), "record_uid": uid}
+    values |= {"site": unit.site, "study_date": unit.study_date}
     if data.label:
         values["label"] = unit.label
         values |= annotate.about("label", *unit.label_about)

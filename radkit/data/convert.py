@@ -44,6 +44,9 @@ def fields_of(data: config.Data) -> tuple[schema.Field, ...]:
         image_dtype=data.image_dtype,
         mask_labels=data.mask_labels,
         class_names=data.class_names if data.label else (),
+        label_kind=data.label_kind if data.label else "",
+        label_unit=data.label_unit,
+        has_report=bool(data.report),
         box_labels=data.box_labels,
         keep_readers=data.annotations.keep_readers,
     )
@@ -184,6 +187,7 @@ def _units(series: scan.Series, data: config.Data) -> list[tuple[dict[str, Any],
             {
                 "uid": series.uid if data.kind == "volume" else group[0]["SOPInstanceUID"],
                 "patient_id": group[0]["PatientID"],
+                "study_date": group[0]["StudyDate"],
                 "paths": tuple(i.path for i in group),
                 "num_bytes": _num_bytes(_once(group), data),
             },

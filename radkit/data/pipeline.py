@@ -19,7 +19,7 @@ from radkit.errors import UserError
 CACHE_BYTES = 4 * 2**30
 _OF_RECORDS = (
     "dataset", "kind", "mask_labels", "label", "class_names", "image_dtype", "colour", "tilt", "record_orientation",
-    "record_spacing_mm", "record_size", "box_labels",
+    "record_spacing_mm", "record_size", "box_labels", "label_kind", "label_unit", "event", "report",
 )  # fmt: skip
 
 
@@ -72,8 +72,8 @@ def _spec(field: schema.Field) -> dict[str, Any]:
     if field.kind in _LISTS:
         inner = field.shape[1:] if field.shape[0] is None else []
         return {field.name: tf.io.FixedLenSequenceFeature(inner, _LISTS[field.kind], allow_missing=True)}
-    if field.kind == "class":
-        return {field.name: tf.io.FixedLenFeature([], tf.int64)}
+    if field.kind in ("class", "flags"):
+        return {field.name: tf.io.FixedLenFeature(field.shape, tf.int64)}
     if field.kind == "text" or not field.has_free_size:
         return {field.name: tf.io.FixedLenFeature([], tf.string)}
     return {
@@ -137,7 +137,7 @@ def training(
     total = sum(path.stat().st_size for path in shards.split_files(folder, "train"))
     if 2 * total < CACHE_BYTES:  # float32 takes twice the room of int16
         dataset = dataset.cache()
-    dataset = dataset.shuffle(trainer.shuffle_records, seed=trainer.seed, reshuffle_each_iteration=True).repeat()
+    dataset = dataset.shuffle(1024, seed=trainer.seed, reshuffle_each_iteration=True).repeat()
     dataset = dataset.enumerate().skip(first_step * trainer.batch_size)
 
     def drawn(number: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

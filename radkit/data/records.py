@@ -69,6 +69,8 @@ def _encode_field(field: Field, value: Any) -> dict[str, list[Part]]:
         return {field.name: _message(_BYTES, [p for one in value for p in _message(_FIRST, [str(one).encode()])])}
     if field.kind in ("class", "classes"):
         return {field.name: _ints(_classes(field, [value] if field.kind == "class" else value))}
+    if field.kind == "flags":
+        return {field.name: _ints(_flags(field, value))}
     given = np.asarray(value)
     if field.kind == "array" and given.size and not np.can_cast(given.dtype, field.dtype):
         raise UserError(f"field {field.name!r} is {given.dtype}; {field.dtype} was expected, so that nothing is lost")
@@ -92,6 +94,13 @@ def _classes(field: Field, values: Iterable[Any]) -> list[int]:
     return found
 
 
+def _flags(field: Field, values: Iterable[Any]) -> list[int]:
+    found = [int(value) for value in values]
+    if len(found) != len(field.class_names) or not {-1, 0, 1}.issuperset(found):
+        raise UserError(f"field {field.name!r} is {found}; 1, 0 or -1 for each of {field.class_names} was expected")
+    return found
+
+
 def _ints(values: Any) -> list[Part]:
     return _message(_INTS, _message(_FIRST, [b"".join(_varint(int(v)) for v in values)]))
 
@@ -106,6 +115,7 @@ def _size(content: list[Part]) -> int:
 
 def _varint(value: int) -> bytes:
     out = bytearray()
+    value &= 0xFFFFFFFFFFFFFFFF  # of what is below 0, the two's complement (protobuf's int64)
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
@@ -131,7 +141,7 @@ def _decode_field(field: Field, features: Mapping[str, Any]) -> Any:
         return bytes(_only(features[field.name])).decode()
     if field.kind == "class":
         return int(features[field.name][0])
-    if field.kind == "classes":
+    if field.kind in ("classes", "flags"):
         return np.array(features[field.name], np.int64)
     if field.kind == "texts":
         return [bytes(one).decode() for one in features[field.name]]
@@ -188,5 +198,5 @@ def _read_varints(packed: memoryview) -> list[int]:
     values, place = [], 0
     while place < len(packed):
         value, place = _read_varint(packed, place)
-        values.append(value)
+        values.append(value - 2**64 if value >> 63 else value)
     return values

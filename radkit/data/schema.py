@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Shape = tuple[int | None, ...]
-VERSION = 3  # of the fields; a data set says which it was written by
+VERSION = 4  # of the fields; a data set says which it was written by
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,12 @@ class Field:
 
     Attributes:
         kind: `array` is raw little-endian bytes (with its shape beside it where a size is free), `numbers` float32,
-            one or a list, `text` UTF-8, `class` an index into `class_names`; `texts` and `classes` are lists of such.
+            one or a list, `text` UTF-8, `class` an index into `class_names`; `texts` and `classes` are lists of such;
+            `flags` one of 1 (yes), 0 (no) and -1 (unknown) for each of `class_names`.
     """
 
     name: str
-    kind: Literal["array", "numbers", "text", "texts", "class", "classes"]
+    kind: Literal["array", "numbers", "text", "texts", "class", "classes", "flags"]
     dtype: str
     shape: Shape
     unit: str
@@ -48,6 +49,9 @@ def fields(
     image_dtype: str = "int16",
     mask_labels: tuple[str, ...] = (),
     class_names: tuple[str, ...] = (),
+    label_kind: str = "",
+    label_unit: str = "",
+    has_report: bool = False,
     box_labels: tuple[str, ...] = (),
     keep_readers: bool = False,
 ) -> tuple[Field, ...]:
@@ -57,7 +61,10 @@ def fields(
         kind: `volume` or `radiograph`.
         image_dtype: `int16` for stored values, `float32` for modality values.
         mask_labels: Names of mask values 1, 2, ...; empty: no mask.
-        class_names: Names of the classes; empty: no label.
+        class_names: Names of the classes, of labels that have such.
+        label_kind: `class`, `multi_label`, `ordinal`, `regression` or `survival`; empty: no label.
+        label_unit: Of a regression's values, or of a survival's times.
+        has_report: Whether the report's text is there.
         box_labels: Names of the boxes' classes 0, 1, ...; empty: no boxes.
         keep_readers: Whether each reader's mask stands beside the one that they make up.
     """
@@ -94,6 +101,8 @@ def fields(
         _text("body_part", "BodyPartExamined"),
         _text("view_position", "ViewPosition"),
         _text("sex", "PatientSex"),
+        _text("site", "where it was acquired, by a pseudonym; empty where nobody says"),
+        _text("study_date", "StudyDate as the images have it, YYYYMMDD: de-identification may have moved it"),
     ]
     if mask_labels or box_labels:
         listed += _about("annotation", "of the mask and boxes")
@@ -112,10 +121,25 @@ def fields(
             Field("box_labels", "classes", "int64", (None,), "", "class index of each box", box_labels),
             Field("lesion_ids", "texts", "str", (None,), "", "of each box; empty where nobody says"),
         ]
-    if class_names:
-        listed.append(Field("label", "class", "int64", (), "", "class index", class_names))
+    if label_kind:
+        listed += _label(label_kind, class_names, label_unit)
         listed += _about("label", "of the label")
+    if has_report:
+        listed.append(_text("report", "the report's text"))
     return tuple(sorted(listed, key=lambda f: f.name))
+
+
+def _label(kind: str, class_names: tuple[str, ...], unit: str) -> list[Field]:
+    if kind == "multi_label":
+        what = "1 yes, 0 no, -1 unknown, of each class"
+        return [Field("label", "flags", "int64", (len(class_names),), "", what, class_names)]
+    if kind == "regression":
+        return [Field("label", "numbers", "float32", (), unit, "what the labels table says")]
+    if kind == "survival":
+        time = Field("label", "numbers", "float32", (), unit, "time to the event, or to the last look without one")
+        return [time, Field("event", "class", "int64", (), "", "whether it was seen", ("censored", "event"))]
+    what = "class index, in order of degree" if kind == "ordinal" else "class index"
+    return [Field("label", "class", "int64", (), "", what, class_names)]
 
 
 def _about(what: str, of: str) -> list[Field]:
@@ -144,6 +168,12 @@ def _feature(field: Field) -> dict[str, Any]:
         return {
             "pythonClassName": f"{_TFDS}.class_label_feature.ClassLabel",
             "classLabel": {"numClasses": str(len(field.class_names))},
+        }
+    if field.kind == "flags":
+        dimensions = [str(n) for n in field.shape]
+        return {
+            "pythonClassName": f"{_TFDS}.tensor_feature.Tensor",
+            "tensor": {"dtype": field.dtype, "encoding": "none", "shape": {"dimensions": dimensions}},
         }
     if field.kind in ("texts", "classes"):
         one = replace(field, kind="text" if field.kind == "texts" else "class", shape=())

@@ -146,7 +146,7 @@ class TestCheck:
         said = json.loads((volumes.folder / "provenance.json").read_text())
         said["settings"]["schema"] = 2
         (tmp_path / "provenance.json").write_text(json.dumps(said))
-        with pytest.raises(UserError, match="are of schema 2, this radkit reads schema 3; convert again"):
+        with pytest.raises(UserError, match="are of schema 2, this radkit reads schema 4; convert again"):
             pipeline.check(tmp_path, volumes.experiment.data)
 
     def test_a_folder_that_radkit_did_not_write_is_refused(self, volumes: MadeUp, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from radkit.data import records, schema
 from radkit.errors import UserError
 
-VOLUME = schema.fields("volume", mask_labels=("a", "b"), class_names=("no", "yes"))
+VOLUME = schema.fields("volume", mask_labels=("a", "b"), class_names=("no", "yes"), label_kind="class")
 BOXED = schema.fields("radiograph", mask_labels=("a",), box_labels=("x", "y"), keep_readers=True)
 RADIOGRAPH = schema.fields("radiograph")
 MODALITY_VALUES = schema.fields("volume", image_dtype="float32")

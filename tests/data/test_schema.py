@@ -55,7 +55,9 @@ def test_features_json_is_what_tfds_writes(
 
 
 def test_fields_are_sorted_and_named_once() -> None:
-    names = [field.name for field in schema.fields("volume", mask_labels=("a",), class_names=("b", "c"))]
+    names = [
+        field.name for field in schema.fields("volume", mask_labels=("a",), class_names=("b", "c"), label_kind="class")
+    ]
     assert names == sorted(set(names))
     assert {"mask", "label"} <= set(names)
 
@@ -67,7 +69,9 @@ def test_a_radiograph_has_two_axes() -> None:
 
 
 def test_a_label_says_who_when_and_what_it_rests_on() -> None:
-    names = {field.name for field in schema.fields("volume", box_labels=("a",), class_names=("b", "c"))}
+    names = {
+        field.name for field in schema.fields("volume", box_labels=("a",), class_names=("b", "c"), label_kind="class")
+    }
     for what in ("annotation", "label"):
         assert {f"{what}_reader", f"{what}_date", f"{what}_reference_standard"} <= names
     assert not any("reader" in field.name for field in schema.fields("volume"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from radkit.data import records, schema, shards, statistics
 from radkit.errors import UserError
 
-FIELDS = schema.fields("volume", mask_labels=("a",), class_names=("no", "yes"))
+FIELDS = schema.fields("volume", mask_labels=("a",), class_names=("no", "yes"), label_kind="class")
 
 
 def record(seed: int) -> dict[str, object]:
