@@ -15,16 +15,18 @@ CODECS = [
     "pyjpegls>=1.4", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.4",  # where that has no wheel
     "pylibjpeg-rle>=2.1", "python-gdcm>=3.0.24",  # de-identification encodes pixels again through pydicom
 ]  # fmt: skip
+DATASETS = ["importlib-resources>=5"]  # TFDS imports it where a builder writes, and does not ask for it
 DASK = ["dask>=2024.4.2", "distributed>=2024.4.2"]
 DEID = [
     "cryptography>=45",  # vaults and escrow; older ones cannot encrypt CMS with AES-256
     "rapidocr-onnxruntime>=1.4.4; python_version < '3.13'",  # text in pixels; its wheel carries the weights
 ]
-ALL = [*DEID, *SERVING, *REPORTS, *CODECS]
+ALL = [*DEID, *SERVING, *REPORTS, *CODECS, *DATASETS]
 DEV = [
     *ALL,
     "hypothesis>=6.100",
     "mypy>=1.11",
+    "pandas>=2.0",  # tfds.benchmark's
     "pre-commit>=3.5",
     "pytest>=8.2",
     "pytest-xdist>=3.6",
@@ -65,6 +67,7 @@ setup(
         "serving": SERVING,
         "reports": REPORTS,
         "codecs": CODECS,
+        "datasets": DATASETS,
         "dask": DASK,
         "all": ALL,
         "dev": DEV,
