@@ -9,7 +9,7 @@ from typing import Any
 
 from beam_jobs import convert_shard
 from radkit import config, outputs
-from radkit.data import convert, readers, schema, shards
+from radkit.data import convert, readers, schema, shards, splits
 from radkit.dicom.findings import KINDS
 from radkit.errors import UserError
 
@@ -41,7 +41,8 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
     by_split = {split: [o for o in outcomes if o["split"] == split] for split in shards.SPLITS}
     patients = {split: sorted({p for o in found for p in o["patients"]}) for split, found in by_split.items()}
     dead = sorted((d.get("path", d["uid"]), d["reason"]) for o in outcomes for d in o["dead"])
-    outputs.write_json(root / "patients.json", patients)
+    outputs.write_json(root / splits.PATIENTS_JSON, patients)
+    _write_splits(root, plan, patients)
     outputs.write_json(root / "data.json", data_json)
     outputs.write_csv(root / outputs.QUARANTINE, ("input", "reason"), [*plan.unreadable, *dead])
     outputs.write_csv(root / INPUTS, _COLUMNS, sorted(row for o in outcomes for row in o["inputs"]))
@@ -52,6 +53,7 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
         "patients": len({p for found in patients.values() for p in found}),
         "left_out": sum(plan.left_out.values()),
         "left_out_by_reason": plan.left_out,
+        "patients_left_out": sum(plan.splits["left_out"].values()),
         "quarantined": len(reasons),
         "quarantined_by_reason": dict(Counter(reasons)),
         "findings_by_name": findings,
@@ -59,6 +61,17 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
     outputs.write_json(root / "summary.json", summary)
     _metadata(root, job.data, by_split)
     return convert.digest_of(root / INPUTS)[1]
+
+
+def _write_splits(root: Path, plan: convert_shard.Plan, patients: dict[str, list[str]]) -> None:
+    """Writes how the patients who have records were split, and their folds where there are any."""
+    counts = {split: len(found) for split, found in patients.items()}
+    outputs.write_json(root / splits.SPLITS_JSON, {**plan.splits, "patients": counts})
+    if plan.folds:
+        developed = {*patients["train"], *patients["validation"]}
+        folds = {patient: dealt for patient, dealt in plan.folds.items() if patient in developed}
+        said = {"folds": plan.splits["folds"], "repeats": plan.splits["repeats"], "patients": folds}
+        outputs.write_json(root / splits.FOLDS_JSON, said)
 
 
 def _findings(root: Path, plan: convert_shard.Plan, outcomes: Sequence[dict[str, Any]]) -> dict[str, int]:

@@ -7,7 +7,7 @@ last: a run that was killed goes on with the shards that have none.
 import json
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Plan:
         left_out: How many series the config leaves out, by reason.
         findings: Of labels and annotations as a whole: uid (empty), name, text, and how many they are of.
         disagreements: Rows for `adjudication.csv` of images without a record.
+        splits: What `splits.json` says, but for counts.
+        folds: Of the development patients, as `dealing.deal` gives them.
     """
 
     files: list[int]
@@ -55,6 +57,8 @@ class Plan:
     left_out: dict[str, int]
     findings: list[list[Any]]
     disagreements: list[dict[str, Any]]
+    splits: dict[str, Any] = field(default_factory=dict)
+    folds: dict[str, list[int]] = field(default_factory=dict)
 
 
 def write_plan(
@@ -69,7 +73,7 @@ def write_plan(
         job: Of this run.
         planned: The shards.
         unreadable: See `Plan`; and so for what follows there, which is `told`.
-        told: `left_out`, `findings`, `disagreements`.
+        told: `left_out`, `findings`, `disagreements`, `splits`, `folds`.
     """
     work = Path(job.root, WORK)
     for name in (_SHARDS, _PARTS):
@@ -99,7 +103,7 @@ def read_plan(job: Job, paths: Sequence[Path]) -> Plan | None:
         written_at = Path(job.root, WORK, _PLAN).stat().st_mtime
     except (OSError, ValueError):  # a UserError is one
         return None
-    if "findings" not in made or any(changed_at(path) >= written_at for path in paths):
+    if "splits" not in made or any(changed_at(path) >= written_at for path in paths):
         return None
     return Plan(**made)
 

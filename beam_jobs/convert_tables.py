@@ -1,4 +1,4 @@
-"""The tables that `convert` is given beside its images: labels, annotations, a curation's decisions."""
+"""The tables that `convert` is given beside its images: labels, annotations, patients, a curation's decisions."""
 
 import csv
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from absl import flags
 from radkit import config
 from radkit.data import label_table, sources
 from radkit.data.labels import Labels
+from radkit.data.splitting import dealing, patients_table
 from radkit.deid import keys
 from radkit.errors import UserError
 
@@ -25,17 +26,21 @@ class Given:
         labels: The labels table, if the config has a label.
         annotations: Annotations that are not below --input.
         decisions: Whether a curation keeps a series, by SeriesInstanceUID; None without one.
+        patients: The patients table, if there is one.
+        kept: Patients that stay on the side where another data set has them.
         paths: All files that this was read from.
     """
 
     labels: Labels | None
     annotations: tuple[sources.Table, ...]
     decisions: dict[str, bool] | None
+    patients: patients_table.Table | None
+    kept: dealing.Kept | None
     paths: tuple[Path, ...]
 
 
 def read(values: flags.FlagValues, data: config.Data) -> Given:
-    """Returns what --labels, --annotations, --curation and --key name.
+    """Returns what --labels, --annotations, --patients, --keep_splits, --curation and --key name.
 
     Raises:
         UserError: One cannot be read, is missing, or has no use.
@@ -47,10 +52,17 @@ def read(values: flags.FlagValues, data: config.Data) -> Given:
         raise UserError("--annotations was given, but the config has neither data.mask_labels nor data.box_labels")
     tables = tuple(sources.Table(Path(path), data, rename) for path in dict.fromkeys(named))
     curation = values["curation"].value
-    paths = [Path(path) for path in (values["labels"].value, values["key"].value) if path]
-    paths += [path for table in tables for path in table.paths]
+    patients = values["patients"].value
+    table = patients_table.read(Path(patients), data, rename) if patients else None
+    patients_table.require(table, data)
+    earlier = values["keep_splits"].value
+    kept = dealing.read_kept(Path(earlier)) if earlier else None
+    paths = [Path(path) for path in (values["labels"].value, patients, values["key"].value) if path]
+    paths += [path for one in tables for path in one.paths]
     paths += [Path(curation, CURATION)] if curation else []
-    return Given(labels, tables, _decisions(Path(curation)) if curation else None, tuple(p.resolve() for p in paths))
+    paths += [path for path in dealing.kept_files(Path(earlier)) if path.is_file()] if earlier else []
+    decided = _decisions(Path(curation)) if curation else None
+    return Given(labels, tables, decided, table, kept, tuple(path.resolve() for path in paths))
 
 
 def renaming(key: str | None) -> sources.Rename | None:
@@ -62,12 +74,13 @@ def renaming(key: str | None) -> sources.Rename | None:
 
 
 def _labels(path: str | None, data: config.Data, rename: sources.Rename | None) -> Labels | None:
-    if not data.label:
+    asked = [f"data.{name} is {getattr(data, name)!r}" for name in ("label", "report") if getattr(data, name)]
+    if not asked:
         if path is not None:
             raise UserError("--labels was given, but the config has no data.label: the column to read")
         return None
     if path is None:
-        raise UserError(f"the config's data.label is {data.label!r}, so --labels must name the table with that column")
+        raise UserError(f"the config's {asked[0]}, so --labels must name the table with that column")
     return Labels(Path(path), data, rename)
 
 

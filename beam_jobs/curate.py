@@ -115,11 +115,11 @@ def _given(values: flags.FlagValues, data: config.Data) -> Given:
         raise UserError(f"--pictures={pictures} was not expected; give 0 or more")
     if named and not (data.mask_labels or data.box_labels):
         raise UserError("--annotations was given, but the config has neither data.mask_labels nor data.box_labels")
-    if labels is not None and not data.label:
+    if labels is not None and not (data.label or data.report):
         raise UserError("--labels was given, but the config has no data.label: the column to read")
     if key and not (named or labels):
         raise UserError("--key was given without --annotations or --labels, whose identifiers it is for")
-    if data.label and labels is None:
+    if (data.label or data.report) and labels is None:
         print("curate: labels were not looked at; --labels names their table", file=sys.stderr)
     rename = convert_tables.renaming(key)
     told = curate_labels.Told(Path(labels), data, rename) if labels is not None else None

@@ -32,12 +32,15 @@ class Told:
             UserError: It is no such table, or a row cannot be understood.
         """
         self.refusals: list[str] = []
-        self._kind, self._wishes = data.kind, data.annotations
+        self._kind, self._wishes, self._absent = data.kind, data.annotations, convert.no_label(data)
         try:
             self._labels = Labels(path, replace(data, annotations=_lenient(data.annotations, last=False)), rename)
         except UserError as error:
             self.refusals.append(str(error))
-            self._labels = Labels(path, replace(data, annotations=_lenient(data.annotations, last=True)), rename)
+            wishes = _lenient(data.annotations, last=True)
+            if data.label_kind == "survival":  # whose readers' times are not made one
+                wishes = replace(wishes, several="first")
+            self._labels = Labels(path, replace(data, annotations=wishes), rename)
 
     def of(self, series: scan.Series) -> list[Finding]:
         """Returns what is to be said of a series' labels: none, several, or some of its images without."""
@@ -49,12 +52,12 @@ class Told:
         except UserError as error:  # a row says two images at once
             self.refusals = list(dict.fromkeys([*self.refusals, str(error)]))
             return [Finding("contradicting_rows", str(error))]
-        found = list(dict.fromkeys(reason for reason in against if reason and reason != convert.NOT_LABELLED))
+        found = list(dict.fromkeys(reason for reason in against if reason and reason != self._absent))
         said = [Finding("contradicting_rows", reason) for reason in found]
-        alone = against.count(convert.NOT_LABELLED)
+        alone = against.count(self._absent)
         if alone:
             some = f"{alone} of the series' {len(groups)} images have " if len(groups) > 1 else ""
-            said.append(Finding("images_without_labels", some + convert.NOT_LABELLED))
+            said.append(Finding("images_without_labels", some + self._absent))
         return said
 
     def _against(self, group: Sequence[scan.Instance]) -> str:
@@ -63,7 +66,7 @@ class Told:
             return ""
         if self._labels.disagreement("", group):
             return convert.TIED
-        return convert.CONTRADICTED if self._labels.contradicts(group) else convert.NOT_LABELLED
+        return convert.CONTRADICTED if self._labels.contradicts(group) else self._absent
 
     def findings(self, seen: Sequence[scan.Instance]) -> list[Finding]:
         """Returns what is to be said of the table as a whole, once `of` was asked of all series.

@@ -16,9 +16,10 @@ Layouts of --input:
     coco   Such pictures and a COCO detection file, or a plain JSON list of objects with file, boxes [{category,
            bbox_xywh}] and what is known of the image; the boxes that data.box_labels asks for.
 
---labels is a CSV with one row an image: its file, and as far as known patient, age, sex, view and the class (the column
-data.label). NIH ChestX-ray14's Data_Entry_2017.csv is read as it is: the class is the one of data.class_names that
-"Finding Labels" holds, "No Finding" is class 0, images with other findings alone are left out, and
+--labels is a CSV with one row an image: its file, and as far as known patient, age, sex, view and the label (the column
+data.label; docs/labels.md tells which columns the kinds of labels have). NIH ChestX-ray14's Data_Entry_2017.csv is read
+as it is: the class is the one of data.class_names that "Finding Labels" holds, "No Finding" is class 0, images with
+other findings alone are left out; with data.label_kind='multi_label' each class is 1 where it stands there, else 0.
 OriginalImagePixelSpacing becomes the spacing. Without a column for patients each image is taken as a patient of its
 own, and that is said: where the path tells, --patients='SC-[A-Z-]+-[0-9]+' finds it, and the split is by patient.
 
@@ -194,7 +195,7 @@ def _close(
     if not written:
         reasons = Counter(one.reason for one in done).most_common(3)
         raise UserError(f"all {len(jobs)} images were refused: " + "; ".join(f"{n} x {why}" for why, n in reasons))
-    if data.label:
+    if data.label or data.report:
         rows = (one.label for one in done if one.label)
         outputs.write_csv(folder / LABELS, public_dicom.label_columns(data), rows)
     if data.box_labels:

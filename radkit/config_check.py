@@ -1,12 +1,13 @@
 """What an experiment's values must be beyond their types; `radkit.config` calls it."""
 
 import re
+from datetime import date
 from typing import TYPE_CHECKING
 
 from radkit.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from radkit.config import Curate, Data, Experiment
+    from radkit.config import Augment, Curate, Data, Experiment, Sampling, Split, Trainer
 
 # How a label came to be known; figures of different standards are not mixed.
 REFERENCE_STANDARDS = (
@@ -15,12 +16,18 @@ REFERENCE_STANDARDS = (
 )  # fmt: skip
 _PLANES = ("axial", "coronal", "sagittal", "oblique")
 _PAIRS = ("LR", "PA", "SI")
+_UNFOLDED = 0.4  # of control points' spacing: cubic splines moved by less are one to one (Choi and Lee 2000)
 _SPACINGS_MM = (0.01, 1000.0)  # what lies outside is a slip, as of metres for millimetres
+_SHARES = (
+    "shift", "shift_mm", "scale", "shear", "elastic_mm", "noise", "rician", "gain", "gamma", "window", "bias_field",
+    "blur_mm", "low_resolution", "cut_out", "mixup", "cutmix",
+)  # fmt: skip
 _LEAST = (
     ("data", ("size_multiple",), 1),
     ("optimizer", ("learning_rate", "weight_decay", "warmup_steps", "clip_norm"), 0),
-    ("augment", ("shift", "scale", "noise", "gain"), 0),
-    ("trainer", ("steps", "batch_size", "evaluate_every"), 1),
+    ("augment", _SHARES, 0),
+    ("trainer", ("steps", "batch_size", "evaluate_every", "most_boxes"), 1),
+    ("trainer", ("cache_gib",), 0),
 )
 
 
@@ -31,14 +38,119 @@ def check(experiment: "Experiment") -> None:
         UserError: It names the field, what was found and what was expected.
     """
     _check_data(experiment.data)
-    flip, rank = experiment.augment.flip, len(experiment.data.image_size)
-    if len(flip) not in (0, rank):
-        raise UserError(f"augment.flip must be empty or {rank} values for a {experiment.data.kind}, not {flip}")
+    _check_fold(experiment.data.split, experiment.trainer)
     for section, names, least in _LEAST:
         for name in names:
             value = getattr(getattr(experiment, section), name)
             if value < least:
                 raise UserError(f"{section}.{name} must be at least {least}, not {value}")
+    _check_sampling(experiment.trainer.sampling, experiment.data)
+    _check_moves(experiment.augment, experiment.data)
+    _check_strengths(experiment.augment, experiment.data)
+    _check_swaps(experiment.augment, experiment.data)
+    _check_mixing(experiment)
+
+
+def _check_moves(augment: "Augment", data: "Data") -> None:
+    """Refuses changes of space that no image survives."""
+    rank = len(data.image_size)
+    for name, wanted in (("flip", rank), ("rotate", 3 if rank == 3 else 1)):
+        given = getattr(augment, name)
+        if len(given) not in (0, wanted):
+            raise UserError(f"augment.{name} must be empty or {wanted} values for a {data.kind}, not {given}")
+    if not all(0 <= angle <= 180 for angle in augment.rotate):
+        raise UserError(f"augment.rotate must be angles from 0 to 180 degrees, not {augment.rotate}")
+    spacing = augment.elastic_spacing_mm
+    if spacing <= 0 or augment.elastic_mm >= _UNFOLDED * spacing:
+        raise UserError(
+            f"augment.elastic_mm must be below {_UNFOLDED} of augment.elastic_spacing_mm, beyond which the image "
+            f"folds, not {augment.elastic_mm} of {spacing}"
+        )
+
+
+def _check_strengths(augment: "Augment", data: "Data") -> None:
+    for name in ("scale", "window", "bias_field"):
+        if getattr(augment, name) >= 1:
+            raise UserError(f"augment.{name} must be below 1, not {getattr(augment, name)}")
+    if augment.cut_out > 1:
+        raise UserError(f"augment.cut_out must be at most 1, not {augment.cut_out}")
+    if augment.window and data.normalise != "window":
+        raise UserError(f"augment.window is of data.normalise='window', and that is {data.normalise!r}; set it to 0")
+    for name, chance in vars(augment.chances).items():
+        if not 0 <= chance <= 1:
+            raise UserError(f"augment.chances.{name} must be from 0 to 1, not {chance}")
+
+
+def _check_swaps(augment: "Augment", data: "Data") -> None:
+    rank = len(data.image_size)
+    if not -rank <= augment.swap_axis < rank:
+        raise UserError(f"augment.swap_axis must be an axis from {-rank} to {rank - 1}, not {augment.swap_axis}")
+    lists = (data.mask_labels, data.box_labels, data.class_names)
+    for pair in augment.swap_labels:
+        for name in pair:
+            known = sorted({other for names in lists for other in names})
+            if name not in known:
+                raise UserError(
+                    f"augment.swap_labels: {name!r} is in none of data.mask_labels, box_labels and class_names"
+                    f"{did_you_mean(name, known)}"
+                )
+        if any((pair[0] in names) != (pair[1] in names) for names in lists):
+            raise UserError(f"augment.swap_labels: {pair} must stand in the same lists of labels, both of them")
+    named = [name for pair in augment.swap_labels for name in pair]
+    if len(set(named)) < len(named):
+        raise UserError(f"augment.swap_labels must name each label once, not {augment.swap_labels}")
+
+
+def _check_mixing(experiment: "Experiment") -> None:
+    """Refuses mixing of what cannot be half of each."""
+    augment, data, task = experiment.augment, experiment.data, experiment.task.name
+    for name in ("mixup", "cutmix"):
+        if not getattr(augment, name):
+            continue
+        if data.box_labels or data.label_kind == "survival":
+            what = "boxes" if data.box_labels else "times to an event"
+            raise UserError(f"augment.{name} cannot mix {what}; set it to 0")
+        if task == "segmentation" and name == "mixup":
+            raise UserError("augment.mixup is for labels of images, not for masks; set it to 0, or use augment.cutmix")
+        if task != "segmentation" and not data.label:
+            raise UserError(f"augment.{name} mixes labels, and data.label names none; set it to 0")
+
+
+def _check_sampling(sampling: "Sampling", data: "Data") -> None:
+    """Refuses what the data cannot be sampled by."""
+    found = bool(data.mask_labels or data.box_labels)
+    if not 0 <= sampling.foreground <= 1:
+        raise UserError(f"trainer.sampling.foreground must be a share from 0 to 1, not {sampling.foreground}")
+    for name, asked in (("foreground", sampling.foreground > 0), ("records='lesions'", sampling.records == "lesions")):
+        if asked and not found:
+            raise UserError(f"trainer.sampling.{name} needs data.mask_labels or data.box_labels: there is no lesion")
+    if sampling.by_lesion and not sampling.foreground:
+        raise UserError(
+            "trainer.sampling.by_lesion is of the patches that trainer.sampling.foreground asks for; set it"
+        )
+    has_classes = found if not data.label else data.label_kind != "regression"
+    if sampling.records in ("class_balanced", "weighted") and not has_classes:
+        raise UserError(f"trainer.sampling.records={sampling.records!r} needs classes: of labels, boxes or masks")
+    if sampling.class_weights == "balanced" and (not data.label or data.label_kind not in ("class", "ordinal")):
+        raise UserError("trainer.sampling.class_weights='balanced' needs data.label of the kind class or ordinal")
+    _check_weights(sampling, data)
+
+
+def _check_weights(sampling: "Sampling", data: "Data") -> None:
+    if bool(sampling.weights) != (sampling.records == "weighted"):
+        raise UserError(
+            "trainer.sampling.weights go with trainer.sampling.records='weighted', which needs some; found records="
+            f"{sampling.records!r} and weights {sampling.weights}"
+        )
+    events = ("censored", "event") if data.label_kind == "survival" else data.class_names
+    names = events if data.label else data.box_labels or data.mask_labels
+    for name, weight in sampling.weights.items():
+        if name not in names:
+            raise UserError(
+                f"trainer.sampling.weights: {name!r} is none of {', '.join(names)}{did_you_mean(name, names)}"
+            )
+        if not 0 <= weight < float("inf"):
+            raise UserError(f"trainer.sampling.weights[{name!r}] must be a number from 0 on, not {weight}")
 
 
 def _check_data(data: "Data") -> None:
@@ -58,6 +170,107 @@ def _check_data(data: "Data") -> None:
     _check_grid(data, rank)
     _check_curate(data.curate)
     _check_annotations(data)
+    _check_labels(data)
+    _check_label_columns(data)
+    _check_split(data)
+
+
+def _check_labels(data: "Data") -> None:
+    """Refuses what does not go with the kind of label."""
+    kind, names = data.label_kind, data.class_names
+    if kind != "class" and not data.label:
+        raise UserError(f"data.label_kind={kind!r} is of labels; name their column in data.label")
+    if (kind == "survival") != bool(data.event):
+        wanted = "the column that says whether the event was seen" if kind == "survival" else "empty"
+        raise UserError(f"data.event must be {wanted} where data.label_kind is {kind!r}, not {data.event!r}")
+    if data.label_unit and kind not in ("regression", "survival"):
+        raise UserError(f"data.label_unit must be empty where data.label_kind is {kind!r}, not {data.label_unit!r}")
+    if names and kind in ("regression", "survival"):
+        raise UserError(
+            f"data.class_names must be empty where data.label_kind is {kind!r}, not {names}: it has numbers"
+        )
+    least = {"ordinal": 2, "multi_label": 1}.get(kind, 0)
+    if len(names) < least:
+        raise UserError(
+            f"data.class_names must be {least} or more names where data.label_kind is {kind!r}, not {names}"
+        )
+
+
+def _check_label_columns(data: "Data") -> None:
+    """Refuses names that a labels table could not tell apart."""
+    columns = [name for name in (data.label, data.event, data.report) if name]
+    if data.label_kind == "multi_label":
+        if any("|" in name or name.strip() != name or not name for name in data.class_names):
+            raise UserError(
+                f"data.class_names must be names without '|' and blanks around them, not {data.class_names}"
+            )
+        plain = [" ".join(name.replace("_", " ").lower().split()) for name in data.class_names]
+        if len(set(plain)) < len(plain):
+            raise UserError(
+                f"data.class_names must differ in more than capitals, blanks and '_', not {data.class_names}"
+            )
+        columns += [name for name in data.class_names if name != data.label]
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"data.label, data.event, data.report (and the classes of a multi_label) must each be a column of its own; "
+            f"{twice[0]!r} is named more than once"
+        )
+
+
+def _check_split(data: "Data") -> None:
+    """Refuses a test set that lacks what it goes by, and what goes with another one."""
+    split = data.split
+    for test, name, wanted in (
+        ("temporal", "test_from", "a day, as 2024-01-01"),
+        ("geographic", "test_sites", "sites"),
+    ):
+        given = getattr(split, name)
+        if (split.test == test) != bool(given):
+            raise UserError(
+                f"data.split.{name} must be {wanted if split.test == test else 'empty'} where data.split.test is "
+                f"{split.test!r}, not {given!r}"
+            )
+    if split.test_from and not _is_day(split.test_from):
+        raise UserError(f"data.split.test_from must be a day as YYYY-MM-DD, not {split.test_from!r}")
+    if split.test != "random" and not data.splits[0] + data.splits[1] > 0:
+        raise UserError(
+            f"data.splits must have a share of train or validation: data.split.test={split.test!r} deals by them those "
+            f"who are not tested on; not {data.splits}"
+        )
+    if len(set(split.stratify)) != len(split.stratify) or "" in split.stratify:
+        raise UserError(f"data.split.stratify must name each column once, not {split.stratify}")
+    if "label" in split.stratify and not data.label:
+        raise UserError("data.split.stratify asks for the label, and data.label names none")
+    if split.folds < 0 or split.folds == 1:
+        raise UserError(f"data.split.folds must be 0 (none), or 2 or more, not {split.folds}")
+    if split.repeats < 1 or (split.repeats > 1 and not split.folds):
+        raise UserError(f"data.split.repeats must be 1, or more with data.split.folds, not {split.repeats}")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _check_fold(split: "Split", trainer: "Trainer") -> None:
+    """Refuses a fold that the config does not deal."""
+    if not (trainer.repeat or trainer.fold + 1 or trainer.test_fold + 1):
+        return
+    if not split.folds:
+        raise UserError("trainer.repeat, fold and test_fold choose among data.split.folds, which is 0: there are none")
+    for name, least, count in (("repeat", 0, split.repeats), ("fold", 0, split.folds), ("test_fold", -1, split.folds)):
+        value = getattr(trainer, name)
+        if not least <= value < count:
+            raise UserError(f"trainer.{name} must be from {least} to {count - 1}, as data.split deals, not {value}")
+    if trainer.fold == trainer.test_fold:
+        raise UserError(f"trainer.test_fold must be another fold than trainer.fold, not {trainer.test_fold}")
+    if split.folds == 2 and trainer.test_fold >= 0:
+        raise UserError(
+            "trainer.test_fold needs 3 or more data.split.folds: one to test, one to validate, one to train"
+        )
 
 
 def _check_curate(rules: "Curate") -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import string
 from pathlib import Path
 
@@ -273,3 +274,47 @@ def test_a_broken_json_is_told_in_one_message(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError):
         config.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"label_kind": "ordinal"}, "data.label_kind='ordinal' is of labels; name their column in data.label"),
+        ({"label_kind": "ordinal", "label": "x", "class_names": ["a"]}, "data.class_names must be 2 or more names"),
+        ({"label_kind": "multi_label", "label": "x"}, "data.class_names must be 1 or more names"),
+        ({"label_kind": "regression", "label": "x", "class_names": ["a"]}, "data.class_names must be empty"),
+        ({"label_kind": "survival", "label": "x"}, "data.event must be the column that says whether"),
+        ({"label": "x", "class_names": ["a", "b"], "event": "y"}, "data.event must be empty where"),
+        ({"label": "x", "class_names": ["a", "b"], "label_unit": "mm"}, "data.label_unit must be empty where"),
+        ({"label_kind": "survival", "label": "x", "event": "x"}, "'x' is named more than once"),
+        ({"label_kind": "regression", "label": "x", "report": "x"}, "'x' is named more than once"),
+        ({"label_kind": "multi_label", "label": "x", "class_names": ["a", "b"], "report": "b"}, "'b' is named more"),
+        ({"label_kind": "multi_label", "label": "x", "class_names": ["a|b"]}, "names without '|' and blanks"),
+        ({"label_kind": "multi_label", "label": "x", "class_names": ["a_b", "A b"]}, "must differ in more than"),
+        (
+            {"label_kind": "multi_class", "label": "x"},
+            "data.label_kind must be one of 'class', 'multi_label', 'ordinal'",
+        ),
+    ],
+)
+def test_labels_must_fit_their_kind(settings, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        config.from_json(changed("data", **settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"label_kind": "multi_label", "label": "a", "class_names": ["a"]},
+        {"label_kind": "multi_label", "label": "x", "class_names": ["a", "b"], "report": "text"},
+        {"label_kind": "ordinal", "label": "x", "class_names": ["1", "2"]},
+        {"label_kind": "regression", "label": "x", "label_unit": "mm"},
+        {"label_kind": "survival", "label": "x", "event": "y", "label_unit": "days"},
+        {"report": "text"},
+    ],
+)
+def test_labels_of_every_kind_are_settings(settings):
+    found = config.from_json(changed("data", **settings)).data
+    assert {name: getattr(found, name) for name in settings} == {
+        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+    }

@@ -3,7 +3,9 @@
     radkit evaluate --run runs/hippocampus --input records/hippocampus --output evaluation
 
 Writes `summary.json`, `cases.csv`, `report.html` and `provenance.json` into --output. The test split is the default:
-look at it once. Labels that rest on different reference standards (histology, a reader, ...) are not mixed unless
+look at it once. Looks are counted in `test_looks.jsonl` in the data set's folder; a second one is told here and in the
+report, which names the type of the test set, too (docs/splits.md). A run of a fold is scored on the patients of its
+fold. Labels that rest on different reference standards (histology, a reader, ...) are not mixed unless
 --reference_standard names them.
 
 Exit status: 0 done; 2 refused, nothing written.
@@ -18,15 +20,19 @@ from typing import Any
 from absl import flags
 
 from radkit import config, outputs, program, runs, tasks
-from radkit.data import pipeline, shards
+from radkit.data import pipeline, shards, splits
+from radkit.data.splitting import test_lock
 from radkit.errors import UserError
 from radkit.tasks import task as task_module
-from trainers import scoring, standards, strategy
+from trainers import looks, scoring, standards, strategy
 
 FLAGS = program.new_flags(data_in="Data set's folder, as convert wrote it.", out="Folder to write the result into.")
 flags.DEFINE_string("run", None, "Run folder, as train wrote it.", flag_values=FLAGS)
 flags.DEFINE_multi_string(
     "reference_standard", [], "Only cases whose labels rest on it; may be given again.", flag_values=FLAGS
+)
+flags.DEFINE_boolean(
+    "unrecorded", False, "Whether to go on where a look at the test set cannot be counted.", flag_values=FLAGS
 )
 flags.DEFINE_enum("split", "test", list(shards.SPLITS), "Which records.", flag_values=FLAGS)
 
@@ -44,28 +50,30 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     folder = shards.find_dataset(program.input_folder(values))
     pipeline.check(folder, experiment.data)
     manifest = runs.manifest(run)
-    _refuse_known(manifest, folder, split)
+    own = manifest["data"] == shards.digest(folder)
+    trainer = experiment.trainer if own else config.Trainer()  # other records have no folds that the run knows
+    _refuse_known(manifest, folder, split, trainer)
     task = tasks.find(experiment.task.name)
-    there = standards.of_split(folder, split, experiment.data, task)
-    chosen = scoring.Cases(
-        folder, split, experiment.data, task, standards.choose(there, values["reference_standard"].value)
-    )
-    rest_on = sorted(chosen.standards or ())
-    settings = {"split": split, "weights": manifest["weights_sha256"], "reference_standards": rest_on}
+    there = standards.of_split(folder, split, experiment.data, task, trainer)
+    wanted = standards.choose(there, values["reference_standard"].value)
+    chosen = scoring.Cases(folder, split, experiment.data, task, wanted, trainer)
+    settings = {"split": split, "weights": manifest["weights_sha256"], "reference_standards": sorted(wanted)}
     record = outputs.provenance("evaluate", settings, shards.digest(folder))
     if not outputs.already_done(output, record):
+        if split == looks.TEST and not values["unrecorded"].value:
+            test_lock.require(folder)
         with outputs.staged(output, record) as aside:
-            _evaluate(experiment, run, chosen, aside)
+            _evaluate(experiment, run, chosen, aside, looks.About(record, own, values["unrecorded"].value))
     summary = outputs.read_json(output / "summary.json")
-    print(f"evaluate: {split}, {task.headline(summary)} -> {output / 'report.html'}")
+    print(f"evaluate: {split}{looks.in_a_line(summary)}, {task.headline(summary)} -> {output / 'report.html'}")
     return program.DONE
 
 
-def _refuse_known(manifest: dict[str, Any], folder: Path, split: str) -> None:
+def _refuse_known(manifest: dict[str, Any], folder: Path, split: str, trainer: config.Trainer) -> None:
     """Refuses records of patients that the run has learned from: converted anew, they fall into other splits."""
     before = shards.SPLITS[: shards.SPLITS.index(split)]
     known = {patient for name in before for patient in manifest["patients"].get(name, ())}
-    patients = outputs.read_json(folder / "patients.json")[split]
+    patients = splits.patients(folder, split, trainer)
     if met := known.intersection(patients):
         raise UserError(
             f"{len(met)} of the {len(patients)} patients of split {split!r} are among those that the run was "
@@ -73,7 +81,9 @@ def _refuse_known(manifest: dict[str, Any], folder: Path, split: str) -> None:
         )
 
 
-def _evaluate(experiment: config.Experiment, run: Path, chosen: scoring.Cases, output: Path) -> None:
+def _evaluate(
+    experiment: config.Experiment, run: Path, chosen: scoring.Cases, output: Path, about: looks.About
+) -> None:
     data, task = experiment.data, chosen.task
     strategy.seed(experiment.trainer)
     # Figures are computed in float32 whatever the training's precision was: as the export answers.
@@ -85,10 +95,11 @@ def _evaluate(experiment: config.Experiment, run: Path, chosen: scoring.Cases, o
     summary = {
         **task.summary(cases, data),
         "reference_standards": dict(Counter(c["reference_standard"] for c in cases)),
+        **looks.told(chosen, about),  # the figures are there now, and are seen next
     }
     wanted = task.pick(cases, data)
     pictures = scoring.shown(answer_images, wanted, chosen)
-    title = f"{data.dataset}: {chosen.split} split{_resting_on(summary['reference_standards'])}"
+    title = f"{data.dataset}: {looks.of_fold(chosen)}{_resting_on(summary['reference_standards'])}"
     page = task.page(title, summary, cases, pictures, runs.history(run), data)
     outputs.write_json(output / "summary.json", task_module.as_json(summary))
     outputs.write_csv(output / "cases.csv", list(cases[0]), [_row(case) for case in cases])

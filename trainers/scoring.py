@@ -1,7 +1,7 @@
 """A network's answers to a split's records, scored one by one: memory holds one record at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from radkit import config
-from radkit.data import convert, pipeline, shards
+from radkit.data import convert, pipeline, shards, splits
 from radkit.tasks.task import Answer, Record, Shown, Task
 from trainers import standards
 
@@ -25,6 +25,7 @@ class Cases:
         data: The config's data section.
         task: Whose labels count.
         standards: Reference standards whose records are scored; None: all.
+        trainer: Of a run of a fold, which says whose records make up the split; by default they are as on the disk.
     """
 
     folder: Path
@@ -32,13 +33,24 @@ class Cases:
     data: config.Data
     task: Task
     standards: frozenset[str] | None = None
+    trainer: config.Trainer = field(default_factory=config.Trainer)
 
     def records(self) -> Iterator[dict[str, tf.Tensor]]:
         """Yields the parsed records, in order."""
-        with pipeline.damage_named(self.folder, self.split):
-            for record in pipeline.records(self.folder, self.split, convert.fields_of(self.data)):
+        fields = convert.fields_of(self.data, shards.schema_of(self.folder))
+        patients = splits.chosen(self.folder, self.split, self.trainer)
+        there = splits.physical(self.split, self.trainer)
+        with pipeline.damage_named(self.folder, there):
+            for record in pipeline.records(self.folder, there, fields, patients):
                 if self.standards is None or standards.of_record(self._told(record), self.task) in self.standards:
                     yield record
+
+    @property
+    def total(self) -> int | None:
+        """How many there are, where that is known without reading them."""
+        if self.standards is not None or splits.physical(self.split, self.trainer) != (self.split,):
+            return None
+        return shards.num_records(self.folder, self.split)
 
     def _told(self, record: Mapping[str, tf.Tensor]) -> dict[str, object]:
         name = standards.field(self.task)
@@ -59,8 +71,7 @@ def _numpy(record: dict[str, tf.Tensor]) -> dict[str, Any]:
 def cases(answer_images: Answer, chosen: Cases, *, progress: bool) -> list[dict[str, Any]]:
     """Returns the figures of each case, in record order, with its pseudonymous patient, series and record."""
     pairs: Iterable[tuple[Record, dict[str, Any]]] = _answered(answer_images, chosen)
-    total = shards.num_records(chosen.folder, chosen.split) if chosen.standards is None else None
-    bar = tqdm(pairs, desc=chosen.split, total=total, unit="case", disable=not progress)
+    bar = tqdm(pairs, desc=chosen.split, total=chosen.total, unit="case", disable=not progress)
     return [
         {
             "name": f"{chosen.split} {number}",

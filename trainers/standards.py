@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from radkit import config
-from radkit.data import convert, records, shards
+from radkit.data import convert, records, shards, splits
 from radkit.errors import UserError, did_you_mean
 from radkit.tasks.task import Task
 
@@ -22,15 +22,29 @@ def field(task: Task) -> str:
     return f"{task.scored_by}_reference_standard"
 
 
-def of_split(folder: Path, split: str, data: config.Data, task: Task) -> Counter[str]:
-    """Returns how many records of a split rest on each reference standard; pixels are not decoded."""
-    wanted = tuple(one for one in convert.fields_of(data) if one.name == field(task))
+def of_split(
+    folder: Path, split: str, data: config.Data, task: Task, trainer: config.Trainer | None = None
+) -> Counter[str]:
+    """Returns how many records of a split rest on each reference standard; pixels are not decoded.
+
+    Args:
+        folder: The data set's.
+        split: Which one.
+        data: The config's data section.
+        task: Whose labels count.
+        trainer: Of a run of a fold; None: the records as they were split.
+    """
+    trainer = trainer or config.Trainer()
+    fields = convert.fields_of(data, shards.schema_of(folder))
+    wanted = tuple(one for one in fields if one.name in (field(task), "patient_id"))
+    patients = splits.chosen(folder, split, trainer)
     found = (
-        of_record(records.decode(record, wanted), task)
-        for path in shards.split_files(folder, split)
+        records.decode(record, wanted)
+        for physical in splits.physical(split, trainer)
+        for path in shards.split_files(folder, physical)
         for record in shards.read_shard(path)
     )
-    return Counter(found)
+    return Counter(of_record(one, task) for one in found if patients is None or one["patient_id"] in patients)
 
 
 def choose(there: Counter[str], asked: Collection[str]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from radkit import config
-from radkit.data import annotate, readers, records, resample, sources
+from radkit.data import annotate, label_kinds, readers, records, resample, sources
 from radkit.dicom import foreign, invented
 from radkit.dicom.findings import Finding
 from radkit.dicom.volumes import SeriesError, Volume, read_volumes
@@ -31,8 +31,9 @@ class Unit:
     patient_id: str
     paths: tuple[Path, ...]
     annotations: tuple[sources.Source, ...] = ()
-    label: int = -1
+    label: label_kinds.Value = label_kinds.UNLABELLED
     label_about: tuple[str, str, str] = ("", "", "")  # its reader, date and reference standard
+    report: str = ""  # its text
     study_date: str = ""  # StudyDate
     site: str = ""  # as the patients table or the header has it
     num_bytes: int = 0  # of its record's pixels, estimated from the headers
@@ -52,6 +53,27 @@ class Made:
     values: dict[str, Any]
     findings: tuple[Finding, ...] = ()
     disagreements: tuple[dict[str, Any], ...] = ()
+
+
+def to_json(unit: Unit, root: Path) -> dict[str, Any]:
+    """Returns a unit as plain JSON values, paths below the input folder; `from_json` gives it back."""
+    return {
+        **vars(unit),
+        "paths": [path.relative_to(root).as_posix() for path in unit.paths],
+        "annotations": [sources.to_json(source, root) for source in unit.annotations],
+    }
+
+
+def from_json(values: Mapping[str, Any], root: Path) -> Unit:
+    """Returns a unit from what `to_json` gave."""
+    made = {
+        "paths": tuple(root / path for path in values["paths"]),
+        "annotations": tuple(sources.from_json(source, root) for source in values["annotations"]),
+        "label": label_kinds.from_json(values["label"]),
+        "label_about": tuple(values["label_about"]),
+        "facts": tuple((keyword, value) for keyword, value in values["facts"]),
+    }
+    return Unit(**{**values, **made})
 
 
 def volumes_of(unit: Unit, data: config.Data) -> list[tuple[str, Volume]]:
@@ -129,8 +151,9 @@ def record_of(unit: Unit, uid: str, volume: Volume, data: config.Data) -> Made:
     values = {**_image(made, data.kind), **_facts(made), "record_uid": uid}
     values |= {"site": unit.site, "study_date": unit.study_date}
     if data.label:
-        values["label"] = unit.label
-        values |= annotate.about("label", *unit.label_about)
+        values |= {**label_kinds.fields(unit.label, data), **annotate.about("label", *unit.label_about)}
+    if data.report:
+        values["report"] = unit.report
     if not (data.mask_labels or data.box_labels):
         return Made(values)
     drawn = annotate.drawn(unit.annotations, acquired, data)

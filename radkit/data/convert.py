@@ -16,6 +16,7 @@ from radkit import config
 from radkit.data import contents, records, schema, shards, sources, splits
 from radkit.data.contents import Unit
 from radkit.data.labels import Labels
+from radkit.data.splitting import patients_table
 from radkit.dicom import curate, scan
 from radkit.dicom.findings import KINDS, Finding
 from radkit.errors import UserError, disk_error
@@ -25,6 +26,7 @@ NOT_ANNOTATED = "no annotation that the config asks for"
 TIED = "readers who name different classes, with as many votes each"
 CONTRADICTED = "rows of the labels table that name different classes"
 NOT_LABELLED = "no label in the labels table"
+NOT_REPORTED = "no report in the labels table"
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,16 @@ class Shard:
     units: tuple[Unit, ...]
 
 
-def fields_of(data: config.Data) -> tuple[schema.Field, ...]:
-    """Returns the fields of this config's records."""
+def fields_of(data: config.Data, version: int = schema.VERSION) -> tuple[schema.Field, ...]:
+    """Returns the fields of this config's records.
+
+    Args:
+        data: The config's data section.
+        version: Of the schema they were written by: `shards.schema_of` of their folder.
+
+    Raises:
+        UserError: Records of that version cannot be read, or do not have what the config asks for.
+    """
     return schema.fields(
         data.kind,
         image_dtype=data.image_dtype,
@@ -49,7 +59,13 @@ def fields_of(data: config.Data) -> tuple[schema.Field, ...]:
         has_report=bool(data.report),
         box_labels=data.box_labels,
         keep_readers=data.annotations.keep_readers,
+        version=version,
     )
+
+
+def no_label(data: config.Data) -> str:
+    """Returns why an image is left out of which the labels table says nothing."""
+    return NOT_LABELLED if data.label else NOT_REPORTED
 
 
 @dataclass
@@ -61,12 +77,14 @@ class Selected:
         left_out: How many series, by reason.
         findings: Of labels and annotations as a whole.
         disagreements: Of images whose readers name different classes: rows for `adjudication.csv`.
+        known: Of each unit, by patient and uid: what decides on which side it is.
     """
 
     units: list[Unit]
     left_out: Counter[str]
     findings: list[Finding]
     disagreements: list[dict[str, Any]] = field(default_factory=list)
+    known: dict[tuple[str, str], patients_table.Known] = field(default_factory=dict)
 
 
 def select(
@@ -75,6 +93,7 @@ def select(
     labels: Labels | None = None,
     tables: Sequence[sources.Table] = (),
     decisions: Mapping[str, bool] | None = None,
+    patients: patients_table.Table | None = None,
 ) -> Selected:
     """Returns the units that the config asks for.
 
@@ -83,9 +102,10 @@ def select(
     Args:
         instances: Of the whole input.
         data: The config's data section.
-        labels: The labels table, if the config has a label.
+        labels: The labels table, if the config asks for labels or reports.
         tables: Annotations that are not among the instances.
         decisions: Of the curation, whether to take it, by SeriesInstanceUID; None: there was none.
+        patients: The patients table, if there is one.
 
     Raises:
         UserError: Images without annotations or labels, or the reverse, where the config refuses them.
@@ -103,7 +123,9 @@ def select(
             selected.left_out[reason] += 1
             continue
         for unit, group in _units(series, data):
-            _take(unit, group, drawn.get(series.uid, []), data, labels, tables, selected)
+            known = patients_table.known(patients, data, group[0].__getitem__)
+            selected.known[unit["patient_id"], unit["uid"]] = known
+            _take({**unit, "site": known.site}, group, drawn.get(series.uid, []), data, labels, tables, selected)
     used = {source.path for unit in selected.units for source in unit.annotations}
     others = (series for series in found if not series.is_image and used.isdisjoint(series.paths))
     selected.left_out.update(f"no image series (Modality {series.modality or 'absent'})" for series in others)
@@ -144,24 +166,23 @@ def _take(
         selected.left_out[NOT_ANNOTATED] += 1
         return
     label = labels.of_any(group) if labels is not None else None
+    tied = labels.disagreement(unit["uid"], group) if labels is not None else None
+    selected.disagreements += [tied] if tied else []
     if labels is not None and label is None:
-        tied = labels.disagreement(unit["uid"], group)
-        selected.disagreements += [tied] if tied else []
-        against = CONTRADICTED if labels.contradicts(group) else NOT_LABELLED
+        against = CONTRADICTED if labels.contradicts(group) else no_label(data)
         selected.left_out[TIED if tied else against] += 1
         return
-    about = (
-        {}
-        if label is None
-        else {"label": label.value, "label_about": (label.reader, label.date, label.reference_standard)}
-    )
+    about: dict[str, Any] = {}
+    if label is not None:
+        told = (label.reader, label.date, label.reference_standard)
+        about = {"label": label.value, "label_about": told, "report": label.report}
     selected.units.append(Unit(**{**unit, **about, "annotations": annotations}))
 
 
 def _refuse(selected: Selected, data: config.Data) -> None:
     """Refuses or says what has no other half."""
     wishes = data.annotations
-    for reason in (NOT_ANNOTATED, NOT_LABELLED):
+    for reason in (NOT_ANNOTATED, no_label(data)):
         count = selected.left_out[reason]
         if count and wishes.missing == "refuse":
             raise UserError(f"{count} images have {reason}; data.annotations.missing='leave_out' goes on without them")
@@ -220,17 +241,24 @@ def _floats(text: str) -> list[float]:
         return [0.0]
 
 
-def plan(units: Sequence[Unit], data: config.Data) -> list[Shard]:
+def plan(units: Sequence[Unit], data: config.Data, split_of: Mapping[str, str] | None = None) -> list[Shard]:
     """Returns the shards to write: whole patients to one split, sizes near `data.shard_mib`, order by hash.
+
+    Args:
+        units: What becomes records.
+        data: The config's data section.
+        split_of: The split of each patient, as `dealing.deal` gives it; None: by hash.
 
     Raises:
         UserError: `data.shard_mib` is no size.
     """
     if not data.shard_mib > 0:
         raise UserError(f"data.shard_mib must be > 0, not {data.shard_mib}")
+    if split_of is None:
+        split_of = {u.patient_id: splits.split_of(u.patient_id, data.splits, data.split_seed) for u in units}
     planned = []
     for split in shards.SPLITS:
-        chosen = [u for u in units if splits.split_of(u.patient_id, data.splits, data.split_seed) == split]
+        chosen = [u for u in units if split_of[u.patient_id] == split]
         chosen.sort(key=lambda u: (splits.place(u.uid), u.uid))
         total = sum(u.num_bytes for u in chosen)
         count = max(1, min(len(chosen), math.ceil(total / (data.shard_mib * 2**20))))
@@ -245,30 +273,12 @@ def plan(units: Sequence[Unit], data: config.Data) -> list[Shard]:
 
 def to_json(shard: Shard, root: Path) -> dict[str, Any]:
     """Returns a shard of the plan as plain JSON values, paths below the input folder; `from_json` gives it back."""
-    return {**vars(shard), "units": [_unit_to_json(unit, root) for unit in shard.units]}
-
-
-def _unit_to_json(unit: Unit, root: Path) -> dict[str, Any]:
-    return {
-        **vars(unit),
-        "paths": [path.relative_to(root).as_posix() for path in unit.paths],
-        "annotations": [sources.to_json(source, root) for source in unit.annotations],
-    }
+    return {**vars(shard), "units": [contents.to_json(unit, root) for unit in shard.units]}
 
 
 def from_json(values: Mapping[str, Any], root: Path) -> Shard:
     """Returns a shard of the plan from what `to_json` gave."""
-    return Shard(**{**values, "units": tuple(_unit_from_json(unit, root) for unit in values["units"])})
-
-
-def _unit_from_json(values: Mapping[str, Any], root: Path) -> Unit:
-    made = {
-        "paths": tuple(root / path for path in values["paths"]),
-        "annotations": tuple(sources.from_json(source, root) for source in values["annotations"]),
-        "label_about": tuple(values["label_about"]),
-        "facts": tuple((keyword, value) for keyword, value in values["facts"]),
-    }
-    return Unit(**{**values, **made})
+    return Shard(**{**values, "units": tuple(contents.from_json(unit, root) for unit in values["units"])})
 
 
 def write(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from radkit import config
+from radkit.data import label_cells
+from radkit.data.label_kinds import Value
 from radkit.dicom.annotations.form import REFERENCE_STANDARDS
 from radkit.errors import UserError, did_you_mean
 
@@ -28,12 +30,13 @@ Rename = Callable[[str, str], str]
 class Row(NamedTuple):
     """One row that counts, as plain values: a table may have a million."""
 
-    value: int  # place of the class
+    value: Value  # of a class its place
     reader: str
     date: str  # YYYY-MM-DD
     reference_standard: str
     line: int
     others: tuple[str, ...]  # values of the less specific identifier columns
+    report: str = ""
 
 
 class Table:
@@ -43,7 +46,8 @@ class Table:
         name: The file's, for messages.
         key: The identifier column by which images are found, the most specific.
         others: The identifier columns beside it.
-        num_unknown: Rows left out so far, as their class is none of the config's.
+        num_unknown: Rows left out so far, as their label is none that the config knows.
+        num_names: Rows so far that name a class, in a list of several, which is none of the config's.
         num_of_others: Rows left out so far, as their reader or reference standard is not wanted.
         num_dates: Dates left out so far, as they are the original ones.
     """
@@ -51,12 +55,16 @@ class Table:
     def __init__(self, path: Path, data: config.Data, rename: Rename | None) -> None:
         if not path.is_file():
             raise UserError(f"--labels {path} {'is a folder' if path.is_dir() else 'does not exist'}; name a CSV file")
-        self.name, self.num_unknown, self.num_of_others, self.num_dates = path.name, 0, 0, 0
+        self.name, self.num_unknown, self.num_names, self.num_of_others, self.num_dates = path.name, 0, 0, 0, 0
         self._path, self._data, self._rename = path, data, rename
         self._readers, self._wanted = data.annotations.readers, data.annotations.reference_standards
         self._dates, self._standards = {"": ""}, {"", *REFERENCE_STANDARDS}
-        self._classes = {str(i): i for i in range(len(data.class_names))}
-        self._classes |= {name: i for i, name in enumerate(data.class_names)}
+        if rename is not None and data.report:
+            raise UserError(
+                f"--labels {path.name} holds original identifiers (--key), so its column {data.report!r} (data.report) "
+                "may name patients; map the table with `radkit anonymize --tables`, --keep_columns once the reports' "
+                "text names nobody"
+            )
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Yields (identifier, row) in the file's order.
@@ -65,7 +73,7 @@ class Table:
             UserError: It is no such table, or a row cannot be used and no setting says what becomes of it.
         """
         try:
-            yield from self._read(lines(self._path, {*KEYS, self._data.label}))
+            yield from self._read(lines(self._path, {*KEYS, *label_cells.known(self._data)}))
         except (UnicodeError, csv.Error) as error:
             raise UserError(f"--labels {self.name} is no CSV file in UTF-8; save it as one") from error
 
@@ -86,27 +94,30 @@ class Table:
                 yield row
 
     def _places(self, columns: Sequence[str]) -> list[int]:
-        """Returns the places of label, reader, date, reference standard and identifiers; past the end: not there."""
-        keys = [key for key in KEYS if key in columns]
-        if not keys or self._data.label not in columns:
+        """Returns the places of label, report, reader, date, standard, identifiers; past the end: not there."""
+        keys, cells = [key for key in KEYS if key in columns], label_cells.columns(self._data, columns)
+        asked = [*cells, *([self._data.report] if self._data.report else [])]
+        if not keys or not asked or not set(asked) <= set(columns):
             raise UserError(
-                f"--labels {self.name} has the columns {shown(columns, {*KEYS, self._data.label})}; one of "
-                f"{', '.join(KEYS)} and {self._data.label!r} were expected"
+                f"--labels {self.name} has the columns {shown(columns, {*KEYS, *label_cells.known(self._data)})}; one "
+                f"of {', '.join(KEYS)} and {label_cells.expected(self._data)} were expected"
             )
         self.key, self.others = keys[0], tuple(keys[1:])
-        exact = {self._data.label, *keys}
-        names = [column if column in exact else column.lower() for column in columns]
-        wanted = (self._data.label, *(name for name in OPTIONAL if name != self._data.label), *keys)
+        self._num_cells, self._meaning = len(cells), label_cells.meaning(self._data, cells)
+        names = [column if column in {*asked, *keys} else column.lower() for column in columns]
+        wanted = (*asked, *(name for name in OPTIONAL if name not in asked), *keys)
         twice = [name for name in wanted if names.count(name) > 1]
         if twice:
             raise UserError(f"--labels {self.name} has the column {twice[0]} more than once; leave one")
-        optional = [names.index(n) if n in names and n != self._data.label else len(columns) for n in OPTIONAL]
-        return [names.index(self._data.label), *optional, *map(names.index, keys)]
+        optional = [names.index(n) if n in names and n not in asked else len(columns) for n in OPTIONAL]
+        report = names.index(self._data.report) if self._data.report else len(columns)
+        return [*map(names.index, cells), report, *optional, *map(names.index, keys)]
 
     def _row(self, values: list[str], line: int) -> tuple[str, Row] | None:
         """Returns a row's identifier and values; None of one that says nothing or does not count."""
-        name, reader, when, standard, uid, *others = values
-        if not name:
+        cells = values[: self._num_cells]
+        report, reader, when, standard, uid, *others = values[self._num_cells :]
+        if not any(cells) and (cells or not report):
             return None
         if standard not in self._standards:
             near = did_you_mean(standard, REFERENCE_STANDARDS)
@@ -114,28 +125,27 @@ class Table:
         if (self._readers and reader not in self._readers) or (self._wanted and standard not in self._wanted):
             self.num_of_others += 1
             return None
-        value = self._classes.get(name)
+        value = self._value(cells, line)
         if value is None:
-            self._unknown(name, line)
             return None
         if not uid:
-            self.refuse(line, f"{self.key} is empty; each class needs one")
+            self.refuse(line, f"{self.key} is empty; each {label_cells.called(self._data)} needs one")
         day = self._dates[when] if when in self._dates else self._day(when, line)
         if self._rename is not None and day:  # the images' dates moved, and the true one tells who a patient is
             self.num_dates, day = self.num_dates + 1, ""
         if self._rename is not None or "+" in uid:
             uid, *others = (self._named(*pair, line) for pair in zip((self.key, *self.others), (uid, *others)))
-        return uid, Row(value, reader, day, standard, line, tuple(others))
+        return uid, Row(value, reader, day, standard, line, tuple(others), report)
 
-    def _unknown(self, name: str, line: int) -> None:
-        if self._data.annotations.unknown_class == "refuse":
-            known = self._data.class_names
-            self.refuse(
-                line,
-                f"class {name!r} is none of {', '.join(known)}{did_you_mean(name, known)}; correct it, or set "
-                "data.annotations.unknown_class='leave_out'",
-            )
-        self.num_unknown += 1
+    def _value(self, cells: Sequence[str], line: int) -> Value | None:
+        """Returns the label; None of one that is not understood and left out."""
+        value, unclear = self._meaning(cells)
+        if unclear:
+            if self._data.annotations.unknown_class == "refuse":
+                self.refuse(line, f"{unclear}; correct it, or set {label_cells.POLICY}")
+            self.num_unknown += value is None
+            self.num_names += value is not None
+        return value
 
     def _named(self, column: str, value: str, line: int) -> str:
         """Returns the identifier that images bear."""

@@ -1,7 +1,8 @@
-"""The labels table: which class an image, series, study or patient is of, who said so, when, and on what ground.
+"""The labels table: what an image, series, study or patient is labelled, who said so, when, and on what ground.
 
 A CSV file (commas, semicolons or tabs; UTF-8, or UTF-16 as Excel's "Unicode text") with at least one identifier column
-(a DICOM keyword) and the config's label column; `reader`, `date` and `reference_standard` may stand beside them.
+(a DICOM keyword) and the config's columns of labels and reports (`label_cells`); `reader`, `date` and
+`reference_standard` may stand beside them.
 """
 
 from collections import Counter
@@ -11,40 +12,47 @@ from pathlib import Path
 from typing import Any
 
 from radkit import config
-from radkit.data import label_table, readers
+from radkit.data import label_cells, label_kinds, label_table, readers
 from radkit.data.label_table import Row
 from radkit.dicom import scan
 from radkit.dicom.findings import Finding
 from radkit.errors import UserError
 
 _MOST_SHOWN = 3
+_TIED = {
+    "class": "have as many votes for two classes",
+    "ordinal": "have an even number of votes, the middle two of which differ",
+    "multi_label": "have a class with as many votes for yes as for no: it is unknown",
+}
 
 
 @dataclass(frozen=True)
 class Label:
-    """An image's class, and how it came to be known.
+    """An image's label, and how it came to be known.
 
     Attributes:
-        value: Place of the class in `data.class_names`.
+        value: See `label_kinds`; of a class its place in `data.class_names`.
         reader: Who said so; of several, joined by ", "; empty where nobody says.
         date: YYYY-MM-DD, the latest of several; empty where nobody says.
         reference_standard: One of `form.REFERENCE_STANDARDS`, "consensus" where readings of several became one; empty
             where nobody says.
+        report: The report's text, as `data.report` asks for it; empty where there is none.
     """
 
-    value: int
+    value: label_kinds.Value
     reader: str = ""
     date: str = ""
     reference_standard: str = ""
+    report: str = ""
 
 
 class Labels:
     """A labels table, read and decided.
 
-    Rows count if they are of `data.annotations.readers` and `reference_standards` and have a class. Rows of one reader
-    that say the same count once. Of several readers the class with the most votes is taken (`several="majority"`, and
-    so with "staple": a row is one vote), the first reader's (in the order of `readers`, or by name), or the table is
-    refused.
+    Rows count if they are of `data.annotations.readers` and `reference_standards` and say something. Rows of one reader
+    that say the same count once. Several readers' labels are made one by votes (`several="majority"`, and so with
+    "staple": a row is one vote; `label_kinds.elected`), the first reader's is taken (in the order of `readers`, or by
+    name), or the table is refused. Texts are not made one: the first reader's report is taken.
 
     Attributes:
         key: The identifier column by which images are found: the most specific of the table.
@@ -55,12 +63,13 @@ class Labels:
 
         Args:
             path: The file.
-            data: The config's data section: `label`, `class_names` and `annotations` are read.
+            data: The config's data section: what it says of labels, `report` and `annotations` are read.
             rename: Gives the identifier that images bear for a column and its value in the table, as where the images
                 were de-identified and the table was not; None where the table has the images' own.
 
         Raises:
-            UserError: It is no such table, or a row cannot be used and no setting says what becomes of it.
+            UserError: It is no such table, or a row cannot be used and no setting says what becomes of it; or reports
+                stand beside original identifiers.
         """
         self._data, self._wishes = data, data.annotations
         self._table = label_table.Table(path, data, rename)
@@ -77,6 +86,7 @@ class Labels:
             )
         self.key = self._table.key
         self._ties: dict[str, dict[str, Row]] = {}
+        self._undecided: dict[str, tuple[int, ...]] = {}  # places of the classes that readers are tied about
         self._decided: dict[str, Label | None] = {}
         self._decide()
 
@@ -87,14 +97,19 @@ class Labels:
     @property
     def findings(self) -> list[Finding]:
         """What a person should know of the table, by now, with counts."""
+        kind, one = self._data.label_kind, label_cells.called(self._data)
+        many = "classes" if one == "class" else f"{one}s"
+        left_out = "class is none of data.class_names" if one == "class" else "label cannot be read"
         said = (
-            ("unknown_class", self._table.num_unknown, "rows were left out: their class is none of data.class_names"),
+            ("unknown_class", self._table.num_unknown, f"rows were left out: their {left_out}"),
+            ("unknown_class", self._table.num_names, "rows list names that are none of data.class_names: left out"),
             ("remark", self._table.num_dates, "dates were left out, as images by --key have others"),
             ("duplicate_rows", self._counts["same"], "rows say again what an earlier row of the same reader said"),
             ("contradicting_rows", self._counts["first"], "rows contradict an earlier row of their reader: left out"),
-            ("contradicting_rows", len(self._ties), f"{self.key} values have as many votes for two classes"),
-            ("contradicting_rows", self._counts["series"], f"series have rows of different classes by {self.key}"),
+            ("contradicting_rows", len(self._ties), f"{self.key} values {_TIED.get(kind, '')}"),
+            ("contradicting_rows", self._counts["series"], f"series have rows of different {many} by {self.key}"),
             ("several_readers", self._counts["merged"], f"{self.key} values have rows of several readers"),
+            ("several_readers", self._counts["reports"], f"{self.key} values have several reports: the first counts"),
             ("labels_without_images", self._counts["unused"], f"of {len(self)} {self.key} values are no image's"),
         )  # fmt: skip
         return [Finding(name, f"{self._table.name}: {count} {what}", count) for name, count, what in said if count]
@@ -116,7 +131,7 @@ class Labels:
                         one.line,
                         f"the image of this {self.key} has another {column}; correct the row, or leave one column",
                     )
-        return self._decided[uid] if uid in self._decided else _label([row])
+        return self._decided[uid] if uid in self._decided else _label([row], row.value, row.report)
 
     def of_any(self, instances: Iterable[scan.Instance]) -> Label | None:
         """Returns the label of what is one example, as a volume's series: that of any of its instances.
@@ -130,23 +145,22 @@ class Labels:
         for instance in instances:
             by_uid.setdefault(instance[self.key], instance)
         found = [label for label in map(self.of, by_uid.values()) if label is not None]
-        if len({label.value for label in found}) > 1:
+        if _differ(found):
             self._counts["series"] += 1
             return None
         return found[0] if found else None
 
     def contradicts(self, instances: Iterable[scan.Instance]) -> bool:
-        """Tells whether rows of one example's instances name different classes, as those of a series' slices."""
-        return len({label.value for label in map(self.of, instances) if label is not None}) > 1
+        """Tells whether rows of one example's instances say different things, as those of a series' slices."""
+        return _differ([label for label in map(self.of, instances) if label is not None])
 
     def disagreement(self, record_uid: str, instances: Iterable[scan.Instance]) -> dict[str, Any] | None:
         """Returns a row for `readers.adjudication` if the readers of one of the instances are tied; else None."""
-        for uid in dict.fromkeys(instance[self.key] for instance in instances):
+        for uid in dict.fromkeys(instance[self.key] for instance in instances) if self._ties else ():
             if uid in self._ties:
-                votes = self._ties[uid]
-                return readers.class_disagreement(
-                    record_uid, {reader: self._data.class_names[row.value] for reader, row in votes.items()}
-                )
+                votes, about = self._ties[uid], self._undecided[uid]
+                said = {name: label_kinds.words(row.value, self._data, about) for name, row in votes.items()}
+                return readers.class_disagreement(record_uid, said)
         return None
 
     def unused(self, seen: Iterable[scan.Instance]) -> int:
@@ -192,8 +206,8 @@ class Labels:
         for row in later:
             self._check_against(first, row)
             said = votes.setdefault(row.reader, row)
-            if said.value != row.value:
-                self._contradicts(row)
+            if (said.value, said.report) != (row.value, row.report):
+                self._contradicts(row, "report" if said.value == row.value else label_cells.called(self._data))
             elif row[:4] in seen:
                 self._counts["same"] += 1
             seen.add(row[:4])
@@ -211,34 +225,55 @@ class Labels:
                 "in data.annotations.reference_standards",
             )
 
-    def _contradicts(self, row: Row) -> None:
+    def _contradicts(self, row: Row, what: str) -> None:
         if self._wishes.duplicates == "refuse":
             whose = f", by reader {row.reader}" if row.reader else ""
             self._table.refuse(
                 row.line,
-                f"the same {self.key} had another class before{whose}; correct one, name who read each in a column "
+                f"the same {self.key} had another {what} before{whose}; correct one, name who read each in a column "
                 "'reader', or set data.annotations.duplicates='first'",
             )
         self._counts["first"] += 1
 
     def _elected(self, uid: str, votes: dict[str, Row]) -> Label | None:
-        if len(votes) == 1 or self._wishes.several == "first":
-            order = self._wishes.readers or sorted(votes, key=readers.natural)
-            return _label([next(votes[name] for name in order if name in votes)])
-        counts = Counter(row.value for row in votes.values()).most_common(2)
-        if len(counts) > 1 and counts[0][1] == counts[1][1]:
-            self._ties[uid] = votes
+        order = self._wishes.readers or sorted(votes, key=readers.natural)
+        rows = [votes[name] for name in dict.fromkeys(order) if name in votes]
+        if len(rows) == 1 or self._wishes.several == "first":
+            return _label(rows[:1], rows[0].value, rows[0].report)
+        value, tied = label_kinds.elected([row.value for row in rows], self._data)
+        if value is None and self._data.label_kind == "survival":
+            self._table.refuse(
+                next(row.line for row in rows if row.value != rows[0].value),
+                f"the readers of this {self.key} say different times or events, which are measured and not voted on; "
+                "correct them, or name whose rows count in data.annotations.readers",
+            )
+        if value is None or tied:
+            self._ties[uid], self._undecided[uid] = votes, tied
+        if value is None:
             return None
-        return _label([row for row in votes.values() if row.value == counts[0][0]], merged=True)
+        by_class = self._data.label_kind == "class"
+        winners = [row for row in rows if row.value == value or not by_class]
+        return _label(winners, value, self._report(rows), merged=True)
+
+    def _report(self, rows: Sequence[Row]) -> str:
+        """Returns the first report that says something."""
+        said = [row.report for row in rows if row.report]
+        self._counts["reports"] += len(set(said)) > 1
+        return said[0] if said else ""
 
 
-def _label(rows: Sequence[Row], merged: bool = False) -> Label:
-    """Returns the label of rows that say the same."""
+def _differ(found: Sequence[Label]) -> bool:
+    return len({(label.value, label.report) for label in found}) > 1
+
+
+def _label(rows: Sequence[Row], value: label_kinds.Value, report: str, merged: bool = False) -> Label:
+    """Returns the label that rows come to."""
     stated = {row.reference_standard for row in rows}
     standard = stated.pop() if len(stated) == 1 else ""
     return Label(
-        rows[0].value,
+        value,
         ", ".join(sorted((row.reader for row in rows if row.reader), key=readers.natural)),
         max(row.date for row in rows),
         "consensus" if merged and standard == "reader" else standard,
+        report,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from radkit import config
 from radkit.data import convert, public_cases, public_coco, public_nifti, public_pictures, public_table
 from radkit.data.contents import Unit
+from radkit.data.label_kinds import UNLABELLED, Value
 from radkit.data.public_cases import Asked, Found
 from radkit.data.public_table import Row
 from radkit.data.sources import Source
@@ -33,19 +34,21 @@ class Case:
         image: Its file.
         patient: Who, as the set names patients.
         annotations: What was drawn on it.
-        label: Its class; -1 for none.
+        label: See `label_kinds`; -1 for none.
         facts: (DICOM keyword, text), as PatientSex.
         original: Column spacing, row spacing (mm), columns and rows of the image that this one was made from; empty
             where nobody says.
+        report: Its report's text.
     """
 
     name: str
     image: Path
     patient: str
     annotations: tuple[Source, ...] = ()
-    label: int = -1
+    label: Value = UNLABELLED
     facts: tuple[tuple[str, str], ...] = ()
     original: tuple[float, ...] = ()
+    report: str = ""
 
 
 @dataclass
@@ -94,8 +97,9 @@ def select(asked: Asked, data: config.Data) -> Selection:
 
 
 def _check(asked: Asked, data: config.Data) -> None:
-    if data.label and asked.labels is None and asked.format != "coco":
-        raise UserError(f"the config's data.label is {data.label!r}, so --labels must name the table with that column")
+    if (data.label or data.report) and asked.labels is None and asked.format != "coco":
+        what = f"data.label is {data.label!r}" if data.label else f"data.report is {data.report!r}"
+        raise UserError(f"the config's {what}, so --labels must name the table with that column")
     if data.kind == "volume" and asked.format != "nifti":
         raise UserError(f"--format {asked.format} holds pictures; the config's data.kind must be 'radiograph'")
     if data.kind == "radiograph" and asked.format == "nifti":
@@ -137,8 +141,8 @@ def _take(case: Case, rows: dict[str, Row] | None, asked: Asked, data: config.Da
     if (data.mask_labels or data.box_labels) and not case.annotations and data.annotations.missing != "empty":
         selection.left_out[convert.NOT_ANNOTATED] += 1
         return
-    if data.label and (row is None or row.no_label):
-        selection.left_out[row.no_label if row is not None else convert.NOT_LABELLED] += 1
+    if (data.label or data.report) and (row is None or row.no_label):
+        selection.left_out[row.no_label if row is not None else convert.no_label(data)] += 1
         return
     patient = row.patient if row is not None else ""
     if asked.patients:
@@ -146,8 +150,9 @@ def _take(case: Case, rows: dict[str, Row] | None, asked: Asked, data: config.Da
         if not patient:
             selection.left_out[NO_PATIENT] += 1
             return
-    said = {} if row is None else {"label": row.label, "facts": row.facts, "original": row.original}
-    selection.cases.append(replace(case, patient=patient, **said))  # type: ignore[arg-type]
+    if row is not None:
+        case = replace(case, label=row.label, facts=row.facts, original=row.original, report=row.report)
+    selection.cases.append(replace(case, patient=patient))
 
 
 def _tell_patients(selection: Selection) -> None:
@@ -173,7 +178,7 @@ def _refuse(selection: Selection, found: Found, data: config.Data) -> None:
     alone = [f.text for f in selection.findings if f.name == "labels_without_images"]
     if alone and data.annotations.without_image == "refuse":
         raise UserError(f"{'; '.join(alone)}; data.annotations.without_image='report' goes on without them")
-    for reason in (convert.NOT_ANNOTATED, convert.NOT_LABELLED):
+    for reason in (convert.NOT_ANNOTATED, convert.no_label(data)):
         count = selection.left_out[reason]
         if count and data.annotations.missing == "refuse":
             raise UserError(f"{count} images have {reason}; data.annotations.missing='leave_out' goes on without them")
@@ -211,6 +216,7 @@ def _unit(case: Case, modality: str, asked: Asked, data: config.Data) -> Unit:
         paths=(case.image,),
         annotations=case.annotations,
         label=case.label,
+        report=case.report,
         num_bytes=_num_bytes(size, data),
         facts=facts,
     )

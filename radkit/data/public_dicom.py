@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from radkit import config
-from radkit.data import annotate, public
+from radkit.data import annotate, label_cells, public
 from radkit.data.public import Case, Selection
 from radkit.data.public_cases import Asked
 from radkit.dicom import annotations, foreign, invented
@@ -58,7 +58,7 @@ class Written:
 
     Attributes:
         reason: Why nothing was written; empty where it was.
-        label: Row of the labels table; empty where the config has no label.
+        label: Row of the labels table; empty where the config has neither label nor report.
         boxes: Rows of the boxes' table.
         num_files: How many files were written.
         is_empty: Whether the image has a mask in which nothing is drawn: no segmentation holds nothing.
@@ -71,9 +71,11 @@ class Written:
     is_empty: bool = False
 
 
-def label_columns(data: config.Data) -> tuple[str, str, str]:
-    """Returns the columns of the labels table."""
-    return ("SeriesInstanceUID" if data.kind == "volume" else "SOPInstanceUID", "PatientName", data.label)
+def label_columns(data: config.Data) -> tuple[str, ...]:
+    """Returns the columns of the labels table; of several labels there is one each."""
+    report = (data.report,) if data.report else ()
+    identifier = "SeriesInstanceUID" if data.kind == "volume" else "SOPInstanceUID"
+    return (identifier, "PatientName", *label_cells.columns(data, ()), *report)
 
 
 def jobs(selection: Selection, asked: Asked, data: config.Data) -> list[Job]:
@@ -191,11 +193,18 @@ def _written(job: Job, folder: Path) -> Written:
     image = f"{header['SeriesInstanceUID']}.1"
     identifier = str(header["SeriesInstanceUID"]) if data.kind == "volume" else image
     return Written(
-        label=(identifier, str(header["PatientName"]), str(case.label)) if data.label else (),
+        label=_label(case, identifier, str(header["PatientName"]), data),
         boxes=tuple(_boxes(drawn, image)) if data.box_labels else (),
         num_files=len(volume.stored) + (mask is not None and not is_empty),
         is_empty=is_empty,
     )
+
+
+def _label(case: Case, identifier: str, name: str, data: config.Data) -> tuple[str, ...]:
+    """Returns the case's row of the labels table."""
+    if not (data.label or data.report):
+        return ()
+    return (identifier, name, *label_cells.cells(case.label, data), *([case.report] if data.report else []))
 
 
 def _mask(drawn: Sequence[Annotation], volume: Volume, data: config.Data) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Tables of public sets: one row an image, with its patient, class and what else its columns say.
+"""Tables of public sets: one row an image, with its patient, label and what else its columns say.
 
 Columns are known by their usual names, those of NIH ChestX-ray14's Data_Entry_2017.csv among them.
 """
@@ -13,7 +13,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from radkit import config
-from radkit.data import label_table
+from radkit.data import label_cells, label_table
+from radkit.data.label_kinds import UNLABELLED, Value
 from radkit.dicom.findings import Finding
 from radkit.errors import UserError
 
@@ -34,7 +35,6 @@ _SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "w": "F", "o": "O", "o
 # ViewPosition's Defined Terms (PS3.3 C.8.1.1, C.8.11.5).
 _VIEWS = ("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO")
 _OLDEST = 120
-_NO_CLASS = "no class in the labels table"
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,21 @@ class Row:
         line: Where it stands; equal rows may differ in it.
         image: The image's name as it stands there.
         patient: As it stands there; empty where nothing does.
-        label: The class; -1 where none is asked for or `no_label` says why there is none.
-        no_label: Why the image has no class; empty where it has.
+        label: See `label_kinds`; -1 where none is asked for or `no_label` says why there is none.
+        no_label: Why the image has no label, or of what is asked for alone no report; empty where it has.
         facts: (DICOM keyword, text).
         original: See `public_cases.Case`.
+        report: Its text.
     """
 
     line: int = field(compare=False)
     image: str
     patient: str = ""
-    label: int = -1
+    label: Value = UNLABELLED
     no_label: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     original: tuple[float, ...] = ()
+    report: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Columns:
     """Which of a table's columns say what; empty where none does."""
 
     of: Mapping[str, str]
-    label: str  # of the class itself
+    label: tuple[str, ...]  # of the label itself
+    meaning: label_cells.Meaning  # of its cells
 
     def get(self, what: str, values: Mapping[str, str | None]) -> str:
         """Returns a row's value, without blanks around it."""
@@ -106,7 +109,7 @@ def columns(found: Sequence[str], data: config.Data, table: str) -> Columns:
     """Returns which columns say what.
 
     Raises:
-        UserError: None names the image, none holds the class, or one stands there twice.
+        UserError: None names the image, none holds the label or the report, or one stands there twice.
     """
     plain = {_bare(name): name for name in reversed(found)}
     of = {what: next((plain[name] for name in names if name in plain), "") for what, names in _NAMES.items()}
@@ -118,71 +121,78 @@ def columns(found: Sequence[str], data: config.Data, table: str) -> Columns:
             f"{table} has the columns {', '.join(filter(None, found)) or 'none'}; one that names the image was "
             "expected: file, image, filename or 'Image Index'"
         )
-    if data.label and data.label not in found and not of["findings"]:
+    label = label_cells.columns(data, found)
+    may_be_list = bool(label) and data.label_kind in ("class", "multi_label")
+    if may_be_list and of["findings"] and not set(label) <= set(found):
+        label = ()
+    if not {*label, *([data.report] if data.report else [])} <= set(found):
+        findings = " (data.label) or 'Finding Labels'" if may_be_list else ""
         raise UserError(
-            f"{table} has the columns {', '.join(filter(None, found))}; {data.label!r} (data.label) or "
-            "'Finding Labels' was expected"
+            f"{table} has the columns {', '.join(filter(None, found))}; {label_cells.expected(data)}{findings} was "
+            "expected"
         )
-    return Columns(of, data.label if data.label in found else "")
+    return Columns(of, label, label_cells.meaning(data, label) if label else label_cells.listed(data))
 
 
 def row(values: Mapping[str, str | None], known: Columns, line: int, data: config.Data, table: str) -> Row:
     """Returns a row of a table.
 
     Raises:
-        UserError: It names no image, or a class that the config does not know.
+        UserError: It names no image, or its label is none that the config knows.
     """
     image = known.get("image", values)
     if not image:
         raise UserError(f"--labels {table}, line {line}: the image's name is empty; each row needs one")
     label, no_label = _label(values, known, data, f"--labels {table}, line {line}")
+    report = (values.get(data.report) or "").strip() if data.report else ""
+    if data.report and not data.label and not report:
+        no_label = _nothing(data)
     facts = {
         "PatientSex": _SEXES.get(known.get("sex", values).lower(), ""),
         "PatientAge": age(known.get("age", values)),
         "ViewPosition": _view(known.get("view", values)),
     }
     said = tuple((keyword, text) for keyword, text in facts.items() if text)
-    return Row(line, image, known.get("patient", values), label, no_label, said, _original(values, known))
+    return Row(line, image, known.get("patient", values), label, no_label, said, _original(values, known), report)
 
 
-def _label(values: Mapping[str, str | None], known: Columns, data: config.Data, where: str) -> tuple[int, str]:
+def _nothing(data: config.Data) -> str:
+    return f"no {label_cells.called(data)} in the labels table"
+
+
+def _label(values: Mapping[str, str | None], known: Columns, data: config.Data, where: str) -> tuple[Value, str]:
     if not data.label:
-        return -1, ""
+        return UNLABELLED, ""
     if not known.label:
-        return _of_list(known.get("findings", values), data)
-    value = (values[known.label] or "").strip()
-    if not value:
-        return -1, _NO_CLASS
-    classes = {**{str(i): i for i in range(len(data.class_names))}, **{c: i for i, c in enumerate(data.class_names)}}
-    if value in classes:
-        return classes[value], ""
-    if data.annotations.unknown_class == "leave_out":
-        return -1, "class that the config does not know"
-    raise UserError(
-        f"{where}: class {value!r} is none of {', '.join(data.class_names)} (data.class_names); correct it, or set "
-        "data.annotations.unknown_class='leave_out'"
-    )
+        return _of_list(known.get("findings", values), known, data)
+    cells = [(values.get(column) or "").strip() for column in known.label]
+    if not any(cells):
+        return UNLABELLED, _nothing(data)
+    value, unclear = known.meaning(cells)
+    if unclear and data.annotations.unknown_class == "refuse":
+        raise UserError(f"{where}: {unclear}; correct it, or set {label_cells.POLICY}")
+    return (UNLABELLED, "class that the config does not know") if value is None else (value, "")
 
 
-def _of_list(text: str, data: config.Data) -> tuple[int, str]:
-    """Returns the class of a list as "Effusion|Pneumonia": the one of the config's that stands in it.
+def _of_list(text: str, known: Columns, data: config.Data) -> tuple[Value, str]:
+    """Returns the label of a list as "Effusion|Pneumonia".
 
-    "No Finding" is class 0; images that have other findings alone are neither, and are left out.
+    Of several labels, each is what stands in it. Of one class it is the one of the config's that stands in it: "No
+    Finding" is class 0; images that have other findings alone are neither, and are left out.
     """
-    listed = {_plain(part) for part in text.split("|") if part.strip()}
-    if not listed:
-        return -1, _NO_CLASS
-    classes = [_plain(name) for name in data.class_names]
-    if listed == {"no finding"} and "no finding" not in classes:
+    if not text.replace("|", "").strip():
+        return UNLABELLED, _nothing(data)
+    if data.label_kind == "multi_label":
+        value, unclear = known.meaning([text])
+        return (UNLABELLED, unclear) if value is None else (value, "")
+    names = {label_cells.plain(part) for part in text.split("|") if part.strip()}
+    classes = [label_cells.plain(name) for name in data.class_names]
+    if names == {"no finding"} and "no finding" not in classes:
         return 0, ""
-    found = [number for number, name in enumerate(classes) if name in listed]
+    found = [number for number, name in enumerate(classes) if name in names]
     if len(found) == 1:
         return found[0], ""
-    return -1, "findings of several classes" if found else "findings of none of data.class_names"
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").lower().split())
+    return UNLABELLED, "findings of several classes" if found else "findings of none of data.class_names"
 
 
 def age(text: str) -> str:

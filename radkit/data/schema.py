@@ -1,14 +1,18 @@
 """What a record holds: the only place where field names, shapes, dtypes and units stand.
 
 One record is one radiograph or one volume. `features_json` describes it to TensorFlow Datasets, so that
-`tfds.builder_from_directory` reads the shards where radkit is not installed.
+`tfds.builder_from_directory` reads the shards where radkit is not installed; `described` to people.
 """
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from radkit.errors import UserError
+
 Shape = tuple[int | None, ...]
 VERSION = 4  # of the fields; a data set says which it was written by
+READABLE = (3, 4)
+_SINCE = {"site": 4, "study_date": 4}  # fields that records of an older version lack
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Field:
     unit: str
     what: str
     class_names: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """What it is, with its unit."""
+        return f"{self.what} [{self.unit}]" if self.unit else self.what
 
     @property
     def has_free_size(self) -> bool:
@@ -54,6 +63,7 @@ def fields(
     has_report: bool = False,
     box_labels: tuple[str, ...] = (),
     keep_readers: bool = False,
+    version: int = VERSION,
 ) -> tuple[Field, ...]:
     """Returns the fields of a data set's records, sorted by name.
 
@@ -67,7 +77,15 @@ def fields(
         has_report: Whether the report's text is there.
         box_labels: Names of the boxes' classes 0, 1, ...; empty: no boxes.
         keep_readers: Whether each reader's mask stands beside the one that they make up.
+        version: Of the schema that the records were written by.
+
+    Raises:
+        UserError: Records of that version cannot be read, or do not have such labels or reports.
     """
+    check(version)
+    if version == 3 and (has_report or label_kind not in ("", "class")):
+        asked = "reports" if has_report else f"labels of kind {label_kind!r}"
+        raise UserError(f"records of schema 3 have no {asked}; convert the data set again")
     rank = 3 if kind == "volume" else 2
     image: Shape = (None,) * rank + (1,)
     listed = [
@@ -121,17 +139,28 @@ def fields(
             Field("box_labels", "classes", "int64", (None,), "", "class index of each box", box_labels),
             Field("lesion_ids", "texts", "str", (None,), "", "of each box; empty where nobody says"),
         ]
-    if label_kind:
+    if label_kind and (class_names or version > 3):
         listed += _label(label_kind, class_names, label_unit)
         listed += _about("label", "of the label")
     if has_report:
         listed.append(_text("report", "the report's text"))
-    return tuple(sorted(listed, key=lambda f: f.name))
+    return tuple(sorted((f for f in listed if _SINCE.get(f.name, 0) <= version), key=lambda f: f.name))
+
+
+def check(version: object, where: str = "the records") -> None:
+    """Refuses records of a version that this radkit does not read.
+
+    Raises:
+        UserError: It names the version.
+    """
+    if version not in READABLE:
+        read = " and ".join(map(str, READABLE))
+        raise UserError(f"{where} are of schema {version or 'unknown'}, this radkit reads schema {read}; convert again")
 
 
 def _label(kind: str, class_names: tuple[str, ...], unit: str) -> list[Field]:
     if kind == "multi_label":
-        what = "1 yes, 0 no, -1 unknown, of each class"
+        what = f"1 yes, 0 no, -1 unknown, of each class: {', '.join(class_names)}"
         return [Field("label", "flags", "int64", (len(class_names),), "", what, class_names)]
     if kind == "regression":
         return [Field("label", "numbers", "float32", (), unit, "what the labels table says")]
@@ -154,11 +183,37 @@ _TFDS = "tensorflow_datasets.core.features"
 
 
 def features_json(record_fields: tuple[Field, ...]) -> dict[str, Any]:
-    """Returns the text of TFDS's `features.json` as JSON values."""
+    """Returns the text of TFDS's `features.json` as JSON values; each feature's `doc` tells unit and meaning."""
     return {
         "pythonClassName": f"{_TFDS}.features_dict.FeaturesDict",
-        "featuresDict": {"features": {f.name: _feature(f) for f in record_fields}},
+        "featuresDict": {"features": {f.name: {**_feature(f), "description": f.description} for f in record_fields}},
     }
+
+
+def described(record_fields: tuple[Field, ...], dataset: str) -> str:
+    """Returns a page (Markdown) that tells people what each field of a data set's records is.
+
+    Args:
+        record_fields: From `fields`.
+        dataset: The data set's name.
+    """
+    rows = [("field", "type", "shape", "unit", "meaning"), ("---",) * 5]
+    for field in record_fields:
+        names = "; ".join(f"{n}: {name}" for n, name in enumerate(field.class_names) if field.kind != "flags")
+        shape = f"({', '.join('any' if n is None else str(n) for n in field.shape)})" if field.shape else ""
+        rows.append((f"`{field.name}`", field.dtype, shape, field.unit, "; ".join(filter(None, [field.what, names]))))
+    table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+    return _PAGE.format(dataset=dataset, version=VERSION, table=table)
+
+
+_PAGE = """# Fields of {dataset}
+
+Records of radkit, schema {version}, one a radiograph or volume, in TensorFlow Datasets' layout. No radkit is needed:
+`tfds.builder_from_directory` reads this folder, and `builder.info.features["spacing_mm"].doc` tells what stands here.
+A size of "any" differs from record to record. Text is UTF-8. An index into classes is told with its names.
+
+{table}
+"""
 
 
 def _feature(field: Field) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from radkit.data import records, schema
 from radkit.errors import UserError
 
 SPLITS = ("train", "validation", "test")
+FIELDS = "fields.md"  # what each field of the records is
 
 
 def shard_name(dataset: str, split: str, index: int, count: int) -> str:
@@ -28,7 +29,8 @@ def shard_name(dataset: str, split: str, index: int, count: int) -> str:
     return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
 
 
-def _masked_crc(*parts: records.Part) -> bytes:
+def masked_crc(*parts: records.Part) -> bytes:
+    """Returns the sum that stands after a record's length and after its bytes, 4 bytes."""
     crc = 0
     for part in parts:
         crc = google_crc32c.extend(crc, part)
@@ -51,10 +53,10 @@ def write_shard(path: Path, contents: Iterable[bytes | Sequence[records.Part]]) 
                 parts = [record] if isinstance(record, bytes) else record
                 num_bytes = sum(map(len, parts))
                 length = struct.pack("<Q", num_bytes)
-                file.write(length + _masked_crc(length))
+                file.write(length + masked_crc(length))
                 for part in parts:
                     file.write(part)  # type: ignore[arg-type]  # arrays are buffers
-                file.write(_masked_crc(*parts))
+                file.write(masked_crc(*parts))
                 count, size = count + 1, size + num_bytes
                 del record, parts  # their pixels go before the next are read
             file.flush()
@@ -73,11 +75,11 @@ def read_shard(path: Path) -> Iterator[bytes]:
     """
     with path.open("rb") as file:
         while head := file.read(12):
-            if len(head) < 12 or _masked_crc(head[:8]) != head[8:]:
+            if len(head) < 12 or masked_crc(head[:8]) != head[8:]:
                 raise UserError(f"{path.name} is damaged or cut short; convert the data set again")
             (length,) = struct.unpack("<Q", head[:8])
             record, crc = file.read(length), file.read(4)
-            if len(record) < length or _masked_crc(record) != crc:
+            if len(record) < length or masked_crc(record) != crc:
                 raise UserError(f"{path.name} is damaged or cut short; convert the data set again")
             yield record
 
@@ -92,8 +94,9 @@ def write_metadata(
     num_bytes: Mapping[str, int],
     description: str,
 ) -> None:
-    """Writes what TensorFlow Datasets reads a folder by; `dataset_info.json` comes last."""
+    """Writes what TensorFlow Datasets reads a folder by, and what people do; `dataset_info.json` comes last."""
     outputs.write_json(folder / "features.json", schema.features_json(record_fields))
+    outputs.write_text(folder / FIELDS, schema.described(record_fields, dataset))
     for field in record_fields:
         if field.class_names:
             outputs.write_text(folder / f"{field.name}.labels.txt", "".join(f"{n}\n" for n in field.class_names))
@@ -149,6 +152,17 @@ def split_files(folder: Path, split: str) -> list[Path]:
     if missing:
         raise UserError(f"{len(missing)} shards are missing, as {missing[0]}; convert the data set again")
     return files
+
+
+def schema_of(folder: Path) -> int:
+    """Returns the version of the schema by which a data set's records were written; `convert.fields_of` takes it.
+
+    Raises:
+        UserError: This radkit does not read records of that version, or nothing tells it.
+    """
+    found = (outputs.read_provenance(folder) or {}).get("settings", {}).get("schema")
+    schema.check(found, f"the records in {folder}")
+    return int(found)
 
 
 def digest(folder: Path) -> str:

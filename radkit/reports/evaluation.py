@@ -5,6 +5,8 @@
 - `figures`: name -> a number, or a mapping with `value` and, when known, `low`, `high` (95 % interval), `undefined`
   and `set_to_worst` (cases). Without `figures`, the numbers and such mappings of `result` itself are shown.
 - `subgroups`: name of the subgroup -> mapping of figures (numbers or mappings with `value`).
+- `test_set`, `look`: mappings with `told`, how the test set was made and how often it was seen, in words; `look` with
+  `warning`, empty where there is nothing to warn of.
 - `operating_point`: mapping with `threshold` (classification; 0.5 when it is not given or nan).
 """
 
@@ -77,7 +79,7 @@ def classification_page(
     threshold = _threshold(result) if len(drawn) == 1 else None
     return html.page(
         title,
-        html.notes(notes),
+        _warned(result, notes),
         _headline(result, f"{len(y_true)} cases"),
         html.section("Discrimination", *_discrimination(drawn, threshold)),
         html.section("Calibration and scores", _calibration(drawn, threshold)),
@@ -85,7 +87,7 @@ def classification_page(
         _subgroups(result),
         html.section("Worst cases", html.gallery([_picture(*pair) for pair in zip(images, captions)])),
         _learning(history),
-        lead="Evaluation of a classifier",
+        lead=f"Evaluation of a classifier{_test_set(result)}",
     )
 
 
@@ -117,7 +119,7 @@ def segmentation_page(
     order = sorted(range(len(cases)), key=lambda k: (cases[k]["dice"], cases[k]["name"]))
     return html.page(
         title,
-        html.notes(notes),
+        _warned(result, notes),
         _headline(result, f"{len(cases)} cases"),
         html.section("Overlap of each case", _strip(cases, labels)),
         _volumes(cases),
@@ -125,8 +127,19 @@ def segmentation_page(
         html.section("Cases in pictures", *[_example(case) for case in shown]) if shown else "",
         html.section("Cases", *_case_table([cases[k] for k in order])),
         _learning(history),
-        lead="Evaluation of a segmentation",
+        lead=f"Evaluation of a segmentation{_test_set(result)}",
     )
+
+
+def _test_set(result: Mapping[str, Any]) -> str:
+    """Returns how the test set was made and how often it was seen."""
+    said = result.get("test_set", {}).get("told"), result.get("look", {}).get("told")
+    return "".join(f"; {words}" for words in (said[0] and f"test set: {said[0]}", said[1]) if words)
+
+
+def _warned(result: Mapping[str, Any], notes: Sequence[str]) -> str:
+    """Returns the warnings, that of the test set first."""
+    return html.notes([*filter(None, [result.get("look", {}).get("warning")]), *notes])
 
 
 def _headline(result: Mapping[str, Any], caption: str) -> str:

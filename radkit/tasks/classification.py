@@ -18,13 +18,22 @@ _SUBGROUP_WORDS = {"view_position": "view", "sex": "sex", "manufacturer": "manuf
 
 
 def _num_outputs(data: config.Data) -> int:
+    if data.label_kind != "class":
+        raise UserError(
+            f"classification learns data.label_kind='class', not {data.label_kind!r}: such labels are stored and fed, "
+            "and no task learns from them yet"
+        )
     if not data.label or len(data.class_names) < 2:
         raise UserError("classification needs data.label (the table's column) and two or more data.class_names")
     return len(data.class_names)
 
 
 def _loss(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
-    return losses.cross_entropy(batch["label"], logits)
+    loss = losses.cross_entropy(batch["label"], logits)
+    if "mixed_label" not in batch:
+        return loss
+    share = batch["mixed_share"]  # of the example's own label; the rest is of the one it was mixed with
+    return share * loss + (1.0 - share) * losses.cross_entropy(batch["mixed_label"], logits)
 
 
 def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:

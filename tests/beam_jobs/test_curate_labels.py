@@ -95,3 +95,24 @@ def test_images_of_which_another_identifier_is_wrong_are_told(call, tmp_path) ->
     status, folder = call(told, **CLASSES)
     assert status == 1
     assert set(names(folder, "contradicting_rows")) == {uid(2)}
+
+
+def test_times_that_readers_do_not_agree_on_are_told_and_the_rest_is_looked_at(call, tmp_path) -> None:
+    for patient in (1, 2, 3):
+        series(tmp_path / "dicom", patient)
+    rows = (f"{uid(1)},30,1,A", f"{uid(1)},31,1,B", f"{uid(2)},12,0,A")
+    told = labels(tmp_path, *rows, header="SeriesInstanceUID,days,died,reader")
+    wishes = config.Annotations(several="majority")
+    _, folder = call(told, label="days", label_kind="survival", event="died", annotations=wishes)
+    page = (folder / "quality.html").read_text()
+    assert "would refuse the whole folder: --labels labels.csv, line 3: the readers of this SeriesInstanceUID" in page
+    assert set(names(folder, "images_without_labels")) == {uid(3)}
+
+
+def test_reports_are_looked_at_as_labels_are(call, tmp_path) -> None:
+    for patient in (1, 2):
+        series(tmp_path / "dicom", patient)
+    told = labels(tmp_path, f"{uid(1)},clear", f"{uid(2)},", header="SeriesInstanceUID,text")
+    _, folder = call(told, report="text")
+    assert set(names(folder, "images_without_labels")) == {uid(2)}
+    assert "no report in the labels table" in (folder / "findings.csv").read_text()

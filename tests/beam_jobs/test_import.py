@@ -99,6 +99,38 @@ def chest(folder: Path, count: int = 6) -> Path:
     return folder
 
 
+KINDS = {
+    "multi_label": ("label_kind='multi_label', class_names=('a', 'b')", {"a": (1, 0, "", -1), "b": (1, 0, 0, 1)}),
+    "ordinal": ("label_kind='ordinal', class_names=('1', '2', '3')", {"ill": ("1", "2", "3", "3")}),
+    "regression": ("label_kind='regression'", {"ill": (0.1, 2, -7e-3, 1e9)}),
+    "survival": ("label_kind='survival', event='died'", {"ill": (0, 2.5, 700, 1), "died": (0, 1, 1, 0)}),
+    "report": ("report='text'", {"text": ("a", "b, c", "d\ne", "f")}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_ways_give_the_same_labels_of_every_kind(kind: str, tmp_path: Path) -> None:
+    settings, columns = KINDS[kind]
+    label = "" if kind == "report" else "ill"
+    text = PICTURES.replace('label="ill", class_names=("healthy", "ill")', f'label="{label}", {settings}')
+    source = chest(tmp_path / "set", 4)
+    rows = [{"file": f"{n}.png", **{name: cells[n] for name, cells in columns.items()}} for n in range(4)]
+    made.table(source / "labels.csv", rows)
+    said = ("--format=png", f"--input={source}", f"--labels={source / 'labels.csv'}", "--modality=CR")
+    assert run(tmp_path, text, *said, f"--output={tmp_path / 'direct'}") == 0
+    dicom = tmp_path / "dicom"
+    assert run(tmp_path, text, *said, f"--output={dicom}", "--as_dicom") == 0
+    back = (f"--input={dicom}", f"--labels={dicom / 'labels.csv'}", f"--output={tmp_path / 'back'}")
+    assert run(tmp_path, text, *back, verb=convert_job) == 0
+    data = config.load(str(tmp_path / "config.py")).data
+    direct, by_dicom = read(tmp_path / "direct", data), read(tmp_path / "back", data)
+    assert direct.keys() == by_dicom.keys()
+    assert len(direct) == 4
+    for uid, record in direct.items():
+        for name in {"label", "event", "report"} & record.keys():
+            np.testing.assert_array_equal(record[name], by_dicom[uid][name])
+
+
 def test_both_ways_give_the_same_radiographs_and_classes(tmp_path: Path) -> None:
     source = chest(tmp_path / "set")
     said = ("--format=png", f"--input={source}", f"--labels={source / 'labels.csv'}", "--modality=CR")

@@ -1,6 +1,7 @@
 """What is in a record: which volumes, whose values, on which grid, with which facts."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pydicom
 import pytest
 
 from radkit import config
-from radkit.data import contents, convert, records, resample
+from radkit.data import contents, convert, records, resample, sources
 from radkit.dicom import annotations, read_volumes, write
 from radkit.dicom.volumes import SeriesError, Volume
 from radkit.errors import UserError
@@ -329,3 +330,15 @@ def test_every_voxels_place_is_told_by_origin_direction_and_spacing(tmp_path, ti
     if not spacing:
         last = found["origin_mm"] + steps @ (0, 0, 8)
         np.testing.assert_allclose(last, place[:3, 3] + 8 * place[:3, 2], atol=1e-4)
+
+
+@pytest.mark.parametrize("label", [-1, 2, 2.5, (1, 0, -1), (30.5, 1)])
+def test_a_unit_travels_as_json(label: object, tmp_path: Path) -> None:
+    drawn = (sources.Source(tmp_path / "m.nii", "image", reader="A", names=((1, "liver"),)),)
+    unit = contents.Unit(
+        "1.2", "P", (tmp_path / "a", tmp_path / "b" / "c"), drawn, label, ("A", "", "histology"),
+        study_date="20260102", site="S", num_bytes=7, facts=(("KVP", "80"),), report='Größe\n"5"',
+    )  # fmt: skip
+    said = json.loads(json.dumps(contents.to_json(unit, tmp_path)))
+    assert said["paths"] == ["a", "b/c"]
+    assert contents.from_json(said, tmp_path) == unit

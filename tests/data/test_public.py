@@ -55,6 +55,57 @@ def test_the_nihs_own_table_is_read_as_it_is(tmp_path: Path) -> None:
     assert first["PixelSpacing"] == "0.6\\0.286"
 
 
+def test_the_nihs_findings_are_several_labels(tmp_path: Path) -> None:
+    lists = ("Cardiomegaly|Pleural_Thickening", "No Finding", "Effusion", "Pleural_Thickening|Mass", "Mass|No Finding")
+    names = [f"{n:08d}_000.png" for n in range(len(lists))]
+    images(tmp_path / "images", *names)
+    lines = [f"{name},{text},0,{n},058Y,M,PA,16,18,0.143,0.2," for n, (name, text) in enumerate(zip(names, lists))]
+    (tmp_path / "t.csv").write_text("\n".join([made.NIH, *lines]) + "\n")
+    data = made.pictures(label_kind="multi_label", class_names=("Pleural Thickening", "Mass"))
+    found, asked = made.select("png", tmp_path, data, labels=tmp_path / "t.csv", modality="CR")
+    assert [case.label for case in found.cases] == [(1, 0), (0, 0), (0, 0), (1, 1)]
+    assert found.left_out == {
+        "the list of column 'ill' says that nothing is there and names findings, too": 1,
+    }
+    assert [unit.label for unit in public.units(found, asked, data)] == [case.label for case in found.cases]
+
+
+KINDS = {
+    "multi_label": ({"class_names": ("a", "b")}, {"a": 1, "b": ""}, (1, -1)),
+    "ordinal": ({"class_names": ("none", "mild", "severe")}, {"ill": "mild"}, 1),
+    "regression": ({"class_names": ()}, {"ill": "2.5"}, 2.5),
+    "survival": ({"class_names": (), "event": "died"}, {"ill": 12, "died": 0}, (12.0, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_of_every_kind_come_with_the_picture(tmp_path: Path, kind: str) -> None:
+    settings, cells, value = KINDS[kind]
+    images(tmp_path / "s", "a.png", "b.png")
+    empty = dict.fromkeys(cells, "")
+    lines = [{"file": "a.png", **cells, "text": "clear"}, {"file": "b.png", **empty, "text": ""}]
+    found = chest(tmp_path / "s", lines, label_kind=kind, report="text", **settings)
+    assert [(case.label, case.report) for case in found.cases] == [(value, "clear")]
+    what = "class" if kind == "ordinal" else "label"
+    assert found.left_out == {f"no {what} in the labels table": 1}
+    with pytest.raises(UserError, match=r"line 2: .*unknown_class='leave_out'"):
+        chest(tmp_path / "s", [{**lines[0], **dict.fromkeys(cells, "?")}], label_kind=kind, report="text", **settings)
+    with pytest.raises(UserError, match=" was expected"):
+        chest(tmp_path / "s", [{"file": "a.png", "text": ""}], label_kind=kind, report="text", **settings)
+    with pytest.raises(UserError, match=r"'text'.* was expected"):
+        chest(tmp_path / "s", [{"file": "a.png", **cells}], label_kind=kind, report="text", **settings)
+
+
+def test_reports_may_be_all_that_is_asked_for(tmp_path: Path) -> None:
+    images(tmp_path / "s", "a.png", "b.png", "c.png")
+    lines = [{"file": "a.png", "text": "clear"}, {"file": "b.png", "text": " "}]
+    found = chest(tmp_path / "s", lines, label="", class_names=(), report="text")
+    assert [(case.label, case.report) for case in found.cases] == [(-1, "clear")]
+    assert found.left_out == {"no report in the labels table": 2}
+    with pytest.raises(UserError, match=r"data\.report is 'text', so --labels must name the table"):
+        made.select("png", tmp_path / "s", made.pictures(label="", class_names=(), report="text"), modality="CR")
+
+
 def test_a_picture_becomes_a_unit_whose_pixels_are_the_files(tmp_path: Path) -> None:
     array = made.values((6, 8), 3, BYTES)
     made.picture(tmp_path / "set" / "ä b.png", array)

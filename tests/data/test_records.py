@@ -15,6 +15,8 @@ from radkit.errors import UserError
 VOLUME = schema.fields("volume", mask_labels=("a", "b"), class_names=("no", "yes"), label_kind="class")
 BOXED = schema.fields("radiograph", mask_labels=("a",), box_labels=("x", "y"), keep_readers=True)
 RADIOGRAPH = schema.fields("radiograph")
+SEVERAL = schema.fields("radiograph", class_names=("a", "b", "c"), label_kind="multi_label", has_report=True)
+SURVIVAL = schema.fields("radiograph", label_kind="survival", label_unit="days")
 MODALITY_VALUES = schema.fields("volume", image_dtype="float32")
 
 
@@ -27,6 +29,8 @@ def values_of(record_fields: tuple[schema.Field, ...], seed: int, sizes: tuple[i
             made[field.name] = text
         elif field.kind == "class":
             made[field.name] = seed % len(field.class_names)
+        elif field.kind == "flags":
+            made[field.name] = random.integers(-1, 2, len(field.class_names))
         elif field.kind == "texts":
             made[field.name] = [text, "", text[:1]][: seed % 4]
         elif field.kind == "classes":
@@ -49,7 +53,7 @@ def example(field: schema.Field, value: Any) -> dict[str, tf.train.Feature]:
         return {field.name: in_bytes(value.encode())}
     if field.kind == "texts":
         return {field.name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[one.encode() for one in value]))}
-    if field.kind in ("class", "classes"):
+    if field.kind in ("class", "classes", "flags"):
         return {field.name: tf.train.Feature(int64_list=tf.train.Int64List(value=np.atleast_1d(value)))}
     if field.kind == "numbers":
         return {field.name: tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(value)))}
@@ -61,7 +65,7 @@ def example(field: schema.Field, value: Any) -> dict[str, tf.train.Feature]:
 
 made_up = st.builds(
     lambda fields, seed, sizes, text: (fields, values_of(fields, seed, sizes, text)),
-    st.sampled_from([VOLUME, RADIOGRAPH, MODALITY_VALUES, BOXED]),
+    st.sampled_from([VOLUME, RADIOGRAPH, MODALITY_VALUES, BOXED, SEVERAL, SURVIVAL]),
     st.integers(0, 1000),
     st.tuples(*[st.integers(1, 200)] * 2),
     st.text(st.characters(codec="utf-8"), max_size=300),
@@ -160,6 +164,12 @@ def test_a_record_of_another_schema_is_refused() -> None:
 def test_values_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         records.encode({**values_of(VOLUME, 1, (2, 3), "x"), **change}, VOLUME)
+
+
+@pytest.mark.parametrize("flags", [[1, 0], [1, 0, 2], [1, 0, -2], [1, 0, -1, 0], []])
+def test_flags_are_one_a_class_and_yes_no_or_unknown(flags: list[int]) -> None:
+    with pytest.raises(UserError, match=r"'label' is .*; 1, 0 or -1 for each of \('a', 'b', 'c'\) was expected"):
+        records.encode({**values_of(SEVERAL, 1, (2, 3), "x"), "label": flags}, SEVERAL)
 
 
 def test_a_missing_field_is_refused() -> None:

@@ -119,3 +119,19 @@ def test_a_subgroups_figure_shows_its_interval() -> None:
     groups = {"view PA": {"n": 52, "AUC": {"value": 0.847, "low": 0.736, "high": 0.938}}}
     arguments = made_up.classification(n=20) | {"result": {"figures": {}, "subgroups": groups}}
     assert "0.847 (0.736 to 0.938)" in page_check.read(evaluation.classification_page(**arguments)).cells
+
+
+def test_how_the_test_set_was_made_and_how_often_it_was_seen_stands_at_the_top() -> None:
+    said = {
+        "test_set": {"type": "temporal", "told": "temporal, from 2024-01-01"},
+        "look": {"number": 2, "told": "look 2 at this test set", "warning": "it is no longer unseen"},
+    }
+    classified, segmented = made_up.classification(), made_up.segmentation(2)
+    pages = (
+        evaluation.classification_page(**{**classified, "result": {**classified["result"], **said}}),
+        evaluation.segmentation_page(**{**segmented, "result": {**segmented["result"], **said}}),
+    )
+    for page in pages:
+        assert "; test set: temporal, from 2024-01-01; look 2 at this test set</p>" in page
+        assert page.index("<li>it is no longer unseen</li>") < page.index("Figures")
+    assert "; test set" not in evaluation.classification_page(**classified)

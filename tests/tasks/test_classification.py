@@ -118,3 +118,9 @@ def test_a_volumes_page_shows_its_middle_slice() -> None:
 def test_a_config_without_classes_is_refused(change: dict) -> None:
     with pytest.raises(UserError, match=r"needs data\.label"):
         TASK.num_outputs(dataclasses.replace(TWO, **change))
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "ordinal", "regression", "survival"])
+def test_other_kinds_of_labels_are_refused(kind: str) -> None:
+    with pytest.raises(UserError, match=f"learns data.label_kind='class', not '{kind}'"):
+        TASK.num_outputs(dataclasses.replace(TWO, label_kind=kind))

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -141,3 +142,60 @@ def test_the_learning_rate_rises_and_falls_to_zero(steps: int, warmup: int, volu
     assert (np.diff(rates[: top + 1]) > 0).all()
     assert (np.diff(rates[top:]) < 0).all()
     assert rates[-1] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_the_weight_of_an_example_multiplies_its_loss(volumes: MadeUp) -> None:
+    network, _, step = new(volumes, 0.0)
+    losses = tasks.find("segmentation").loss(batch(), network(batch()["image"], training=True))
+    expected = float(tf.reduce_sum(losses * [3.0, 0.5]) / 2)
+    assert float(step({**batch(), "weight": tf.constant([3.0, 0.5])})) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_left_to_the_device_is_done_within_the_step(volumes: MadeUp) -> None:
+    network, optimizer, _ = new(volumes, 0.0)
+    task = tasks.find("segmentation")
+    losses = task.loss(batch(), network(batch(2.0)["image"], training=True))
+    changed = loop.train_step(
+        tf.distribute.get_strategy(), network, optimizer, task, clip_norm=0.0, batch_size=2,
+        change=lambda one: {**one, "image": 2.0 * one["image"]},
+    )  # fmt: skip
+    assert float(changed(batch())) == pytest.approx(float(tf.reduce_sum(losses) / 2), rel=1e-4)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def takes(self, seconds: float) -> "Clock":
+        self.now += seconds
+        return self
+
+
+def test_images_a_second_and_the_share_of_waiting() -> None:
+    clock = Clock()
+    waits = iter([50.0, 1.0, 3.0, 7.0, 1.0])
+
+    def slow() -> Iterator[int]:
+        for wait in waits:
+            clock.takes(wait)
+            yield 0
+
+    watched = loop.Watched(slow(), batch_size=8, clock=clock)
+    for _ in range(3):
+        next(watched)
+        clock.takes(2.0)
+    # Three steps of 2 s, and waits of 1 and 3 s: the first wait, of 50 s, is the pipeline's start.
+    assert watched.figures() == {"images_per_s": 2.4, "waiting_share": 0.4}
+    clock.takes(1000.0)  # a validation
+    watched.restart()
+    for _ in range(2):
+        next(watched)
+        clock.takes(1.0)
+    assert watched.figures() == {"images_per_s": 1.6, "waiting_share": 0.8}
+    with pytest.raises(StopIteration):
+        next(watched)

@@ -29,8 +29,11 @@ def weights(run: Path) -> dict[str, np.ndarray]:
     return found
 
 
+TIMES = ("seconds", "images_per_s", "waiting_share")
+
+
 def without_times(run: Path) -> list[dict]:
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in runs.history(run)]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in runs.history(run)]
 
 
 class TestFinished:
@@ -46,6 +49,7 @@ class TestFinished:
         assert manifest["data"] == shards.digest(made.folder)
         history = runs.history(run)
         assert [line["step"] for line in history] == [3, 6]
+        assert all(line["images_per_s"] > 0 and 0 <= line["waiting_share"] <= 1 for line in history)
         best = max(history, key=lambda line: line["validation score"])
         assert (manifest["best_step"], manifest["best_score"]) == (best["step"], best["validation score"])
         assert manifest["precision"] == "float32"
@@ -65,6 +69,11 @@ class TestFinished:
     ) -> None:
         assert call(radiographs, tmp_path / "run") == 0
         assert_same(tmp_path / "run", run_folders["classification"])
+
+    def test_sampling_and_changes_on_the_device_train(self, volumes: MadeUp, tmp_path: Path, keras_alone: None) -> None:
+        said = ["augment.where=device", "trainer.sampling.foreground=0.5", "trainer.sampling.records=lesions"]
+        assert call(volumes, tmp_path / "run", *(f"--set={one}" for one in said)) == 0
+        assert len(runs.history(tmp_path / "run")) == 2
 
 
 def assert_same(one: Path, other: Path) -> None:
