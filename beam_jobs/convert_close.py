@@ -44,6 +44,8 @@ def write(job: convert_shard.Job, plan: convert_shard.Plan, data_json: dict[str,
     outputs.write_json(root / splits.PATIENTS_JSON, patients)
     _write_splits(root, plan, patients)
     outputs.write_json(root / "data.json", data_json)
+    if source := outputs.read_provenance(Path(job.folder)):  # how the images were de-identified, where radkit did it
+        outputs.write_json(root / "source.json", source)
     outputs.write_csv(root / outputs.QUARANTINE, ("input", "reason"), [*plan.unreadable, *dead])
     outputs.write_csv(root / INPUTS, _COLUMNS, sorted(row for o in outcomes for row in o["inputs"]))
     findings = _findings(root, plan, outcomes)

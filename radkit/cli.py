@@ -19,7 +19,7 @@ VERBS = {
     "curate": ("beam_jobs.curate", "name what is wrong with series and masks, and choose among them"),
     "import": ("beam_jobs.import_public", "turn NIfTI, PNG or COCO sets into records, or into DICOM"),
     "convert": ("beam_jobs.convert", "turn series into TFRecord shards, split by patient"),
-    "statistics": ("beam_jobs.statistics", "count and measure what the records hold"),
+    "statistics": ("beam_jobs.statistics", "count, measure and validate what the records hold"),
     "train": ("trainers.train", "train the config's network on the records"),
     "evaluate": ("trainers.evaluate", "score a trained run on a split, with intervals and pictures"),
     "export": ("serving.export", "write a run as a SavedModel that answers on raw images"),

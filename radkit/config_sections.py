@@ -58,12 +58,12 @@ class Split:
 
     test: Literal["random", "temporal", "geographic", "explicit"] = "random"
     test_from: str = ""  # temporal: YYYY-MM-DD; studies of this day and later are the test's
-    straddling: Literal["leave_out", "train", "test"] = "leave_out"  # patients with studies before it and after it
+    straddling: Literal["leave_out", "train", "test"] = "leave_out"  # patients with images on both sides
     test_sites: tuple[str, ...] = ()  # geographic: all patients of these sites are the test's
     site: str = "site"
     date: str = "date"
     stratify: tuple[str, ...] = ()  # "label", "site", or columns: each split gets each value's share of patients
-    unknown: Literal["refuse", "leave_out"] = "refuse"  # patients without the site or date that is asked for
+    unknown: Literal["refuse", "leave_out"] = "refuse"  # images without the day, site or side that is asked for
     folds: int = 0  # the patients that are not the test's are also dealt into so many folds
     repeats: int = 1  # that many times, each with another deal
 
