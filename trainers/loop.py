@@ -5,7 +5,8 @@ devices. Here gradients are summed once over all replicas, then clipped, then ap
 """
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -44,8 +45,11 @@ def train_step(
     *,
     clip_norm: float,
     batch_size: int,
+    change: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]] = dict,
 ) -> Callable[[Any], tf.Tensor]:
     """Returns a compiled function: a global batch in, its mean loss out, the weights moved once.
+
+    Where a batch has `weight`, each example's loss is multiplied by it.
 
     Args:
         strategy: Where it runs; the batch is split over its replicas.
@@ -54,12 +58,17 @@ def train_step(
         task: Gives the loss of each example.
         clip_norm: Bound of the summed gradients' global norm; 0: none.
         batch_size: Over all replicas: the loss is the sum of the examples' divided by this, whatever the split.
+        change: What is left to do with a replica's part of the batch, on its device: `pipeline.on_device`.
     """
 
-    def on_replica(batch: Any) -> tf.Tensor:
+    def on_replica(given: Any) -> tf.Tensor:
+        batch = change(given)
         with tf.GradientTape() as tape:
             logits = network(batch["image"], training=True)
-            loss = tf.reduce_sum(task.loss(batch, logits)) / batch_size
+            losses = task.loss(batch, logits)
+            if "weight" in batch:
+                losses *= tf.cast(batch["weight"], losses.dtype)
+            loss = tf.reduce_sum(losses) / batch_size
         variables = network.trainable_variables
         context = tf.distribute.get_replica_context()
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, tape.gradient(loss, [v.value for v in variables]))
@@ -76,6 +85,40 @@ def train_step(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     return step
+
+
+class Watched:
+    """Batches, and how long the steps waited for them.
+
+    The wait for the very first batch is not counted: it is the time in which the input pipeline is built.
+    """
+
+    def __init__(self, batches: Iterator[Any], batch_size: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._batches, self._batch_size, self._clock = batches, batch_size, clock
+        self._is_first = True
+        self.restart()
+
+    def restart(self) -> None:
+        """Counts from now on: what was since the last batch (a validation, say) is no part of any step."""
+        self._since, self._waited, self._steps = self._clock(), 0.0, 0
+
+    def __iter__(self) -> "Watched":
+        return self
+
+    def __next__(self) -> Any:
+        asked = self._clock()
+        batch = next(self._batches)
+        waited = self._clock() - asked
+        if self._is_first:
+            self._since, waited, self._is_first = self._since + waited, 0.0, False
+        self._waited, self._steps = self._waited + waited, self._steps + 1
+        return batch
+
+    def figures(self) -> dict[str, float]:
+        """Returns `images_per_s` and `waiting_share`, the part of the time that was spent waiting for batches."""
+        seconds = max(self._clock() - self._since, 1e-9)
+        rate = self._steps * self._batch_size / seconds
+        return {"images_per_s": round(rate, 2), "waiting_share": round(self._waited / seconds, 4)}
 
 
 def run(

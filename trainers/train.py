@@ -4,7 +4,8 @@
 
 --input is a data set's folder, or the data folder when it holds one data set. --output is the run's folder: weights,
 `history.jsonl`, `config.json`, `manifest.json` (with the pseudonymous patients trained on). A run that was stopped
-goes on from its last checkpoint when the same command is given again; a finished one is left alone.
+goes on from its last checkpoint when the same command is given again; a finished one is left alone. The bar and
+`history.jsonl` tell the images a second and the share of the time that steps waited for them.
 
 Exit status: 0 done; 2 refused.
 """
@@ -23,7 +24,7 @@ from absl import flags
 from tqdm import tqdm
 
 from radkit import config, outputs, program, runs, tasks
-from radkit.data import convert, pipeline, shards
+from radkit.data import convert, pipeline, shards, splits
 from radkit.errors import UserError
 from radkit.tasks import task as task_module
 from trainers import checkpoints, loop, scoring, strategy
@@ -69,10 +70,12 @@ def _check(run: Path, said: dict[str, Any]) -> None:
 
 
 def _train(experiment: config.Experiment, folder: Path, run: Path, said: dict[str, Any]) -> None:
-    trainer, data = experiment.trainer, experiment.data
-    record_fields = convert.fields_of(data)
-    for split in ("train", "validation"):  # what is missing is said now, not at the first evaluation
-        pipeline.records(folder, split, record_fields)
+    trainer = experiment.trainer
+    record_fields = convert.fields_of(experiment.data, shards.schema_of(folder))
+    # What is missing is said now, not at the first evaluation.
+    found = pipeline.opened(folder, experiment, record_fields)
+    validation = splits.physical("validation", trainer), splits.chosen(folder, "validation", trainer)
+    pipeline.records(folder, validation[0], record_fields, validation[1])
     task = tasks.find(experiment.task.name)
     strategy.seed(trainer)
     precision = strategy.set_precision(trainer.precision)
@@ -93,33 +96,44 @@ def _train(experiment: config.Experiment, folder: Path, run: Path, said: dict[st
         task,
         clip_norm=experiment.optimizer.clip_norm,
         batch_size=trainer.batch_size,
+        change=lambda batch: pipeline.on_device(batch, experiment),
     )
-    dataset = pipeline.training(folder, experiment, record_fields, first_step=state.step)
-    batches = iter(devices.experimental_distribute_dataset(dataset))
-    answer_images = task_module.answering(network, task, data)
-
-    def score() -> dict[str, Any]:
-        found = scoring.cases(answer_images, scoring.Cases(folder, "validation", data, task), progress=False)
-        return task.summary(found, data)
-
-    label = f"train {data.dataset}"
-    with tqdm(total=trainer.steps, initial=state.step, desc=label, unit="step", mininterval=0.5) as bar:
-        hooks = [_show(bar), _evaluate(run, network, state, score, trainer)]
-        with pipeline.damage_named(folder, "train"):
+    with pipeline.damage_named(folder, splits.physical("train", trainer)):
+        dataset = pipeline.training(folder, experiment, record_fields, first_step=state.step, found=found)
+        batches = loop.Watched(iter(devices.experimental_distribute_dataset(dataset)), trainer.batch_size)
+        score = _scoring(folder, experiment, network)
+        label = f"train {experiment.data.dataset}"
+        with tqdm(total=trainer.steps, initial=state.step, desc=label, unit="step", mininterval=0.5) as bar:
+            hooks = [_show(bar, batches), _evaluate(run, network, state, score, trainer, batches)]
             loop.run(step, batches, first_step=state.step, num_steps=trainer.steps, hooks=hooks)
     _finish(run, experiment, folder, network, precision)
 
 
-def _show(bar: Any) -> Callable[[int, float], None]:
+def _scoring(folder: Path, experiment: config.Experiment, network: Any) -> Callable[[], dict[str, Any]]:
+    """Returns the function that scores the network as it is on the validation split."""
+    data, task = experiment.data, tasks.find(experiment.task.name)
+    answer_images = task_module.answering(network, task, data)
+    cases = scoring.Cases(folder, "validation", data, task, trainer=experiment.trainer)
+    return lambda: task.summary(scoring.cases(answer_images, cases, progress=False), data)
+
+
+def _show(bar: Any, batches: loop.Watched) -> Callable[[int, float], None]:
     def hook(_: int, loss: float) -> None:
-        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        speed = batches.figures()
+        told = {"images/s": f"{speed['images_per_s']:.4g}", "waiting": f"{speed['waiting_share']:.0%}"}
+        bar.set_postfix(loss=f"{loss:.3f}", **told, refresh=False)
         bar.update()
 
     return hook
 
 
 def _evaluate(
-    run: Path, network: Any, state: checkpoints.State, score: Callable[[], dict[str, Any]], trainer: config.Trainer
+    run: Path,
+    network: Any,
+    state: checkpoints.State,
+    score: Callable[[], dict[str, Any]],
+    trainer: config.Trainer,
+    batches: loop.Watched,
 ) -> Callable[[int, float], None]:
     """Returns the hook that scores the validation split, keeps the best weights and saves the state."""
     losses: list[float] = []
@@ -129,15 +143,17 @@ def _evaluate(
         losses.append(loss)
         if step % trainer.evaluate_every and step != trainer.steps:
             return
+        speed = batches.figures()
         found = score()["score"]
         known = -math.inf if math.isnan(found) else found
         # While no score was defined (one class only, say) the newest weights count as the best.
         if known > state.best or state.best == -math.inf:
             checkpoints.save_weights(network, run / runs.BEST)
         line = {"step": step, "loss": sum(losses) / len(losses), "validation score": task_module.as_json(found)}
-        checkpoints.add_history(run, {**line, "seconds": round(time.monotonic() - started, 1)})
+        checkpoints.add_history(run, {**line, **speed, "seconds": round(time.monotonic() - started, 1)})
         losses.clear()
         state.save(step, max(state.best, known))
+        batches.restart()
 
     return hook
 
@@ -146,7 +162,7 @@ def _finish(run: Path, experiment: config.Experiment, folder: Path, network: Any
     history = runs.history(run)
     scored = [line for line in history if line["validation score"] is not None]
     best = max(scored, key=lambda line: line["validation score"]) if scored else history[-1]
-    patients = outputs.read_json(folder / "patients.json")
+    trainer = experiment.trainer
     weights = hashlib.sha256((run / runs.BEST).read_bytes()).hexdigest()
     outputs.write_json(
         run / runs.MANIFEST,
@@ -156,10 +172,10 @@ def _finish(run: Path, experiment: config.Experiment, folder: Path, network: Any
             "best_score": best["validation score"],
             "num_parameters": network.count_params(),
             "precision": precision,
-            "seed": experiment.trainer.seed,
+            "seed": trainer.seed,
             "weights_sha256": weights,
             "data": shards.digest(folder),
-            "patients": {split: patients[split] for split in ("train", "validation")},
+            "patients": {split: splits.patients(folder, split, trainer) for split in ("train", "validation")},
             "versions": {name: metadata.version(name) for name in ("keras", "numpy")} | {"tensorflow": tf.__version__},
         },
     )

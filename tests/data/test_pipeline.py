@@ -146,8 +146,15 @@ class TestCheck:
         said = json.loads((volumes.folder / "provenance.json").read_text())
         said["settings"]["schema"] = 2
         (tmp_path / "provenance.json").write_text(json.dumps(said))
-        with pytest.raises(UserError, match="are of schema 2, this radkit reads schema 4; convert again"):
+        with pytest.raises(UserError, match="are of schema 2, this radkit reads schema 3 and 4; convert again"):
             pipeline.check(tmp_path, volumes.experiment.data)
+
+    def test_records_of_the_schema_before_are_read(self, volumes: MadeUp, tmp_path: Path) -> None:
+        shutil.copy(volumes.folder / "data.json", tmp_path)
+        said = json.loads((volumes.folder / "provenance.json").read_text())
+        said["settings"]["schema"] = 3
+        (tmp_path / "provenance.json").write_text(json.dumps(said))
+        pipeline.check(tmp_path, volumes.experiment.data)
 
     def test_a_folder_that_radkit_did_not_write_is_refused(self, volumes: MadeUp, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"has no data\.json"):
