@@ -4,7 +4,10 @@ What a worker found is written as one file, last, and read by the driver: no pix
 """
 
 import dataclasses
+from functools import lru_cache
 from pathlib import Path
+
+import threadpoolctl
 
 from beam_jobs import runner
 from radkit import config, outputs
@@ -28,7 +31,8 @@ def look(shard: Shard, work: str, ledger: str) -> None:
     """Keeps what is needed of a shard to compare its records; a damaged one is told in a file instead."""
     folder = Path(work, LOOKS)
     try:
-        fingerprints.write_shard(folder, shard.number, shard.side, Path(shard.path), shard.data)
+        with threadpoolctl.threadpool_limits(1):  # the processes share the processors already
+            fingerprints.write_shard(folder, shard.number, shard.side, Path(shard.path), shard.data)
     except UserError as error:
         outputs.write_text(folder / f"{shard.number}.error", str(error))
     runner.finished(ledger, shard.number, 1)
@@ -51,7 +55,12 @@ def judge(batch: int, work: str, num_shards: int, ledger: str) -> None:
     """Lays the pairs of a batch on each other and writes those that show one image."""
     folder = Path(work)
     chosen = outputs.read_json(folder / CHOSEN / f"{batch}.json")
-    store = fingerprints.Store(folder / LOOKS, rows_of(folder, num_shards))
-    found = pairs.judged([(first, second) for first, second in chosen], store)
+    with threadpoolctl.threadpool_limits(1):
+        found = pairs.judged([(first, second) for first, second in chosen], _store(folder, num_shards))
     outputs.write_json(folder / JUDGED / f"{batch}.json", [dataclasses.asdict(pair) for pair in found])
     runner.finished(ledger, f"batch-{batch}", len(chosen))
+
+
+@lru_cache(maxsize=1)
+def _store(work: Path, num_shards: int) -> fingerprints.Store:
+    return fingerprints.Store(work / LOOKS, rows_of(work, num_shards))

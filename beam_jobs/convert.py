@@ -89,6 +89,9 @@ def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
         instances, unreadable = headers.read(folder, Path(job.root, convert_shard.HEADERS), beam_flags)
         tables = {os.path.relpath(path, folder) for path in given.paths}  # that lie among the images are none of them
         selected = convert.select(instances, data, given.labels, given.annotations, given.decisions, given.patients)
+        if given.patients is not None:
+            there = {unit.patient_id for unit in selected.units}
+            selected.findings += given.patients.strangers(instances, there)
         if data.split.test == "temporal" and not patients_table.tells_day(given.patients, data):
             header_dates.require_true(instances, selected.units)
         return selected, [(path, reason) for path, reason in unreadable if path not in tables]
@@ -204,7 +207,7 @@ def _plan(job: convert_shard.Job, select: Select, kept: dealing.Kept | None) -> 
         reasons = "; ".join(f"{n} x {reason}" for reason, n in selected.left_out.most_common(3)) or "no image series"
         said = "".join(f"; {f.text}: {KINDS[f.name].advice}" for f in selected.findings if f.name == HOMELESS)
         raise UserError(f"--input {job.folder} holds nothing for data set {job.data.dataset!r}: {reasons}{said}")
-    findings = [("", finding.name, finding.text, finding.count) for finding in selected.findings]
+    findings = [("", finding.name, finding.text, finding.count) for finding in [*selected.findings, *dealt.findings]]
     planned = convert.plan(dealt.units, job.data, dealt.split_of)
     told = {
         "left_out": dict(selected.left_out),

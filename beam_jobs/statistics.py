@@ -23,7 +23,7 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from absl import flags
 from beam_jobs import runner, statistics_shard
 from radkit import config, outputs, program
 from radkit.data import shards, splits, statistics
+from radkit.data.exploring import datasheet
 from radkit.data.figures import anomalies, validation
 from radkit.errors import UserError, did_you_mean
 
@@ -46,6 +47,8 @@ flags.DEFINE_list("accept", [], "Names of anomalies that are listed, but stop no
 flags.DEFINE_integer("sample", 2000, "How many records, at most, explore.html shows.", flag_values=FLAGS)
 
 BYTES_WORTH_A_POOL = 2**28  # of shards: from here on, processes are started to share them
+_ANOMALIES, _DATASHEET = "anomalies.csv", "datasheet.md"
+_BESIDE = (_ANOMALIES, _DATASHEET, "explore.html")
 _COLUMNS = ("severity", "name", "where", "text", "advice", "accepted")
 
 
@@ -60,38 +63,59 @@ def _run(values: flags.FlagValues, beam_flags: list[str]) -> int:
     accepted, schema = _asked(values, output)
     runner.refuse_unknown(beam_flags)
     data = config.data_from_json(outputs.read_json(folder / "data.json"))
+    # What is damaged is refused now, not when all is measured.
+    splits.told(splits.read(folder))
+    datasheet.earlier(output.parent / _DATASHEET)
     found, rows = _measured(folder, output, data, values["sample"].value, beam_flags)
     listed = validation.anomalies(found, schema)
     found["anomalies"] = [{"name": a.name, "severity": a.severity, "where": a.where, "text": a.text} for a in listed]
-    if values["write_schema"].value:
-        outputs.write_json(Path(values["write_schema"].value), validation.infer(found))
-    outputs.write_csv(output.parent / "anomalies.csv", _COLUMNS, [_row(anomaly, accepted) for anomaly in listed])
-    _write_pages(folder, output.parent, data, found, rows)
+    told = values["write_schema"].value
+    inferred = validation.infer(found) if told else {}
+    _write_pages(folder, output.parent, data, found, rows)  # first: what can fail without a full disk
+    if told:
+        outputs.write_json(Path(told), inferred)
+    outputs.write_csv(output.parent / _ANOMALIES, _COLUMNS, [_row(anomaly, accepted) for anomaly in listed])
     outputs.write_json(output, found)
     for anomaly in listed:
-        print(f"statistics: {'accepted: ' if anomaly.name in accepted else ''}{anomaly}")
+        program.say(f"statistics: {'accepted: ' if anomaly.name in accepted else ''}{anomaly}")
     stopping = anomalies.stopping(listed, accepted)
-    print(f"statistics: {_line(found)}{_told(listed, stopping)} -> {output}")
+    program.say(f"statistics: {_line(found)}{_told(listed, stopping)} -> {output}")
     return program.QUARANTINED if stopping else program.DONE
 
 
 def _asked(values: flags.FlagValues, output: Path) -> tuple[list[str], dict[str, Any] | None]:
     """Returns which anomalies are accepted, and the schema; refuses what cannot be done before anything is measured."""
-    if output.is_dir():
-        raise UserError(f"--output {output} is a folder; name a file, as statistics.json")
+    _refuse_others("output", output, "statistics.json", lambda said: isinstance(said.get("train"), dict))
     if values["sample"].value < 0:
         raise UserError(f"--sample={values['sample'].value} was not expected; give a number of records, 0 for none")
     for name in values["accept"].value:
         if name not in anomalies.KINDS:
             raise UserError(f"--accept: there is no anomaly {name!r}{did_you_mean(name, anomalies.KINDS)}")
-    told = values["write_schema"].value
-    if told and Path(told).is_dir():
-        raise UserError(f"--write_schema {told} is a folder; name a file, as schema.json")
-    if told:
-        outputs.make_folder(Path(told).resolve().parent)
+    if told := values["write_schema"].value:
+        path = Path(told).resolve()
+        _refuse_others("write_schema", path, "schema.json", lambda said: "radkit_schema_of_statistics" in said)
+        if path == output:
+            raise UserError(f"--write_schema and --output are both {path}; name two files")
+        outputs.make_folder(path.parent)
     outputs.make_folder(output.parent)
     given = values["schema"].value
     return list(values["accept"].value), validation.read(Path(given)) if given else None
+
+
+def _refuse_others(flag: str, path: Path, usual: str, is_ours: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Refuses to write where a file stands that is not what would be written: a data set is full of JSON files."""
+    if path.is_dir():
+        raise UserError(f"--{flag} {path} is a folder; name a file, as {usual}")
+    if path.name in _BESIDE:
+        raise UserError(f"--{flag} {path} is the name of another file that is written; name it as {usual}")
+    if not path.exists():
+        return
+    try:
+        said = outputs.read_json(path)
+    except UserError:
+        said = None
+    if not isinstance(said, dict) or not is_ours(said):
+        raise UserError(f"--{flag} {path} is there and radkit statistics did not write it; name another file")
 
 
 def _measured(

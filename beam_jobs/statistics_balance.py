@@ -10,7 +10,7 @@ from beam_jobs.statistics_looks import Row, Sample
 from radkit import config
 from radkit.data import shards
 from radkit.data.exploring import strata
-from radkit.reports import explore
+from radkit.reports import explore, svg
 
 _COUNTED = {"site": "site", "manufacturer": "manufacturer", "view": "view_position", "sex": "sex", "age": "age_band"}
 _MOST_GROUPS = 12  # of one kind that are shown
@@ -31,9 +31,8 @@ def balances(sample: Sample, found: Mapping[str, Any]) -> list[explore.Balance]:
         groups_of = counted or _sampled(groups, sample.schemes.get(by, ()), sample.rows)
         of_sample = "" if counted or len(sample.rows) == total(found) else f"Of {len(sample.rows):,} records sampled."
         names = strata.ordered(heading, groups_of, data)
-        shown.append(
-            _balance(heading, names, groups_of, sample.colours.get(by, ()), _caption(sample, heading, of_sample))
-        )
+        classes, folded = _folded(groups_of, sample.colours.get(by, ()))
+        shown.append(_balance(heading, names, folded, classes, _caption(sample, heading, of_sample)))
     return shown
 
 
@@ -66,6 +65,21 @@ def _balance(
         joined = f"{len(rest)} others"
         rows = [*rows[: _MOST_GROUPS - 1], (joined, sum(r[1] for r in rest), sum(r[2] for r in rest), counts)]
     return explore.Balance(heading, classes, rows, caption)
+
+
+def _folded(
+    groups: Mapping[str, Group], classes: Sequence[tuple[str, int]]
+) -> tuple[Sequence[tuple[str, int]], dict[str, Group]]:
+    """Returns classes and groups with one part more, `others`: classes that the sample joins, or has no record of."""
+    named = {name for name, _ in classes} - {strata.OTHERS}
+    folded = {}
+    for group, (records, patients, counts) in groups.items():
+        kept = {name: count for name, count in counts.items() if name in named}
+        rest = sum(counts.values()) - sum(kept.values())
+        folded[group] = (records, patients, {**kept, **({strata.OTHERS: rest} if rest else {})})
+    if strata.OTHERS not in dict(classes) and any(strata.OTHERS in counts for _, _, counts in folded.values()):
+        classes = [*classes, (strata.OTHERS, svg.NUM_COLOURS - 1)]
+    return classes, folded
 
 
 def _sampled(groups: Sequence[str], classes: Sequence[str], rows: Sequence[Row]) -> dict[str, Group]:

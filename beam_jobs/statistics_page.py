@@ -10,6 +10,7 @@ from typing import Any
 
 from beam_jobs import statistics_balance, statistics_looks, statistics_plots, statistics_sheets
 from radkit import config, outputs
+from radkit.data import splits
 from radkit.data.exploring import datasheet
 from radkit.reports import explore
 
@@ -31,9 +32,10 @@ def write(
         rows: Of a sample of records, as `image_features.describe` gives them, each with its `split`.
     """
     sheet = output / DATASHEET
-    earlier = sheet.read_text(encoding="utf-8") if sheet.is_file() else ""
-    outputs.write_text(sheet, datasheet.page(folder, data, found, earlier))
-    outputs.write_text(output / EXPLORE, explore.page(content(folder, data, found, rows)))
+    facts = datasheet.page(folder, data, found, datasheet.earlier(sheet))
+    page = explore.page(content(folder, data, found, rows))  # both are made before either is written
+    outputs.write_text(sheet, facts)
+    outputs.write_text(output / EXPLORE, page)
 
 
 def content(
@@ -47,7 +49,10 @@ def content(
         lead=f"What {data.dataset} {data.version} holds, how it is spread over splits and sites, and how it looks.",
         figures=figures,
         warnings=[*statistics_looks.warnings(sample), *_anomalies(found)],
-        notes=_notes(len(rows), statistics_balance.total(found)),
+        notes=[
+            f"Test set: {splits.told(splits.read(folder))}.",
+            *_notes(len(rows), statistics_balance.total(found)),
+        ],
         balance=statistics_balance.balances(sample, found),
         tables=statistics_balance.flag_tables(found, data),
         histograms=statistics_plots.values(sample),

@@ -11,7 +11,7 @@ from radkit.data.exploring import projections
 from radkit.reports import explore, text
 
 _MOST_TILES = 240  # on a page
-_LEAST, _MOST = 4, 16  # of one sheet
+_MOST = 16  # of one sheet
 
 
 def sheets(found: Sample) -> list[tuple[str, list[explore.Tile]]]:
@@ -22,7 +22,7 @@ def sheets(found: Sample) -> list[tuple[str, list[explore.Tile]]]:
         for split in shards.SPLITS
         if (held := [row for row in members if row["split"] == split])
     ]
-    each = max(_LEAST, min(_MOST, _MOST_TILES // max(1, len(wanted))))
+    each = max(1, min(_MOST, _MOST_TILES // max(1, len(wanted))))  # of many classes, one of each
     return [
         (f"{name}{split}: {min(each, len(rows))} of {len(rows):,}", [tile(row) for row in rows[:each]])
         for name, split, rows in wanted

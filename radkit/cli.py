@@ -20,6 +20,7 @@ VERBS = {
     "import": ("beam_jobs.import_public", "turn NIfTI, PNG or COCO sets into records, or into DICOM"),
     "convert": ("beam_jobs.convert", "turn series into TFRecord shards, split by patient"),
     "statistics": ("beam_jobs.statistics", "count, measure and validate what the records hold"),
+    "check-leakage": ("beam_jobs.check_leakage", "find patients, images and labels that a test set gives away"),
     "train": ("trainers.train", "train the config's network on the records"),
     "evaluate": ("trainers.evaluate", "score a trained run on a split, with intervals and pictures"),
     "export": ("serving.export", "write a run as a SavedModel that answers on raw images"),
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv if argv is None else argv)
     verb = argv[1] if len(argv) > 1 else "--help"
     if verb in ("--help", "-h", "help"):
-        print(manual())
+        program.say(manual())
         return program.DONE
     if verb in ("--version", "version"):
         print(f"radkit {radkit.__version__}")

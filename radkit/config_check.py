@@ -298,6 +298,8 @@ def _check_annotations(data: "Data") -> None:
         given = getattr(data, name)
         if len(set(given)) != len(given):
             raise UserError(f"data.{name} must name each label once, not {given}")
+        if any(one != one.strip() or not one.isprintable() or not one for one in given):  # a file has one a line
+            raise UserError(f"data.{name} must be names without line breaks and blanks around them, not {given}")
 
 
 def _check_grid(data: "Data", rank: int) -> None:

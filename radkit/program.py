@@ -6,6 +6,7 @@ A program is a module with `FLAGS` (its own `absl.flags.FlagValues`), a docstrin
 
 import copy
 import logging
+import os
 import sys
 import textwrap
 import traceback
@@ -65,7 +66,7 @@ def run(
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
-        print(manual(program))
+        say(manual(program))
         return DONE
     values: flags.FlagValues = copy.deepcopy(program.FLAGS)  # so that no call sees another's flags
     try:
@@ -109,6 +110,16 @@ def _refuse(message: str) -> int:
         traceback.print_exc()
     print(f"radkit: {' '.join(message.split())}", file=sys.stderr)
     return REFUSED
+
+
+def say(text: str) -> None:
+    """Prints a line; that nobody reads on, as where `| head` has seen enough, is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what Python writes at its end would fail, too
+        os.close(nowhere)
 
 
 def manual(program: ModuleType) -> str:

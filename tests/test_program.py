@@ -1,6 +1,8 @@
 """What all programs share: flags that do not leak, exit statuses, one line for a mistake."""
 
 import errno
+import os
+import subprocess
 import sys
 import types
 
@@ -128,6 +130,16 @@ def test_help_is_the_docstring_and_the_flags(flag, capsys):
         assert text in out, text
     assert not module.calls
     assert not err
+
+
+@pytest.mark.parametrize("argv", [("radkit",), ("radkit", "statistics")])
+def test_help_ends_quietly_where_nobody_reads_on(argv):
+    there, gone = os.pipe()
+    os.close(there)  # as `head` does when it has seen enough
+    code = f"import sys; from radkit import cli; sys.exit(cli.main([*{argv!r}, '--help']))"
+    ended = subprocess.run([sys.executable, "-c", code], stdout=gone, stderr=subprocess.PIPE, check=False)
+    os.close(gone)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_help_does_not_show_the_last_calls_values(capsys):

@@ -40,7 +40,8 @@ def augment_example(
 
             - `image`: (*region, 1) int16 or float32; modality value = image * slope + intercept.
             - `slope`, `intercept`: (slices of the region,) float32, (1,) of a radiograph.
-            - `centre`, `deviation`: () float32, of the whole record, for `zscore`.
+            - `centre`, (2,) float32, and `deviation`, () float32: of the whole record, for `zscore`. The mean is the
+              sum of the two: one float32 would round it. The deviation of a constant record is infinite.
             - `low`: (rank,) int32, the region's first voxel on the record's grid; may be negative.
             - `shape`: (rank,) int32, the record's size: what lies beyond it is padding.
             - `spacing_mm`: (rank,) float32; what is no number > 0 counts as 1.

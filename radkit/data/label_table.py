@@ -172,7 +172,7 @@ def lines(
 
     Raises:
         UnicodeError: It is no text.
-        csv.Error: It is no CSV.
+        UserError: A quote is not closed, or closed within a cell: the rows after it would become part of it.
     """
     with path.open("rb") as start:
         encoding = "utf-16" if start.read(2) in _UTF_16 else "utf-8-sig"
@@ -184,10 +184,20 @@ def lines(
         separator = (
             told[1] if told else max(_SEPARATORS, key=lambda s: len({*known} & {*map(plain, _split(header, s))}))
         )
-        reader = csv.reader(chain([header], file), delimiter=separator)
-        yield 1 + above, [column.strip() for column in next(reader, [])]
-        for cells in reader:
-            yield reader.line_num + above, cells
+        reader = csv.reader(chain([header], file), delimiter=separator, strict=True)
+        ended = 0
+        try:
+            yield 1 + above, [column.strip() for column in next(reader, [])]
+            ended = reader.line_num
+            for cells in reader:
+                ended = reader.line_num
+                yield ended + above, cells
+        except csv.Error as error:
+            raise UserError(
+                f"{path.name}, line {ended + 1 + above}: a quote that opens a cell must close it at its end, and a "
+                f"cell have at most {csv.field_size_limit():,} characters ({error}); correct it, or save the table as "
+                "CSV again"
+            ) from error
 
 
 def day(when: str) -> str | None:

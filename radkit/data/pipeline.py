@@ -203,7 +203,7 @@ def opened(
     where, patients = splits.physical("train", trainer), splits.chosen(folder, "train", trainer)
     found = places.find(folder, where, record_fields, examples.WANTED, patients)
     preparing = images.Preparing(
-        lambda values, spacing: _prepared(values, spacing, data), lambda mask, sizes: _resized(mask, sizes)
+        lambda image, spacing: _resampled(image, spacing, data), lambda mask, sizes: _resized(mask, sizes)
     )
     return examples.Examples(
         found,
@@ -214,10 +214,9 @@ def opened(
     )
 
 
-def _prepared(values: np.ndarray, spacing_mm: np.ndarray, data: config.Data) -> np.ndarray:
+def _resampled(image: np.ndarray, spacing_mm: np.ndarray, data: config.Data) -> np.ndarray:
     with tf.device("CPU:0"):
-        image = prepare.normalise(tf.constant(values)[None], data)
-        return np.asarray(prepare.resample(image, tf.constant(spacing_mm)[None], data)[0][0])
+        return np.asarray(prepare.resample(tf.constant(image[None]), tf.constant(spacing_mm)[None], data)[0][0])
 
 
 def _resized(mask: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
@@ -337,7 +336,7 @@ def on_device(batch: Mapping[str, tf.Tensor], experiment: config.Experiment) -> 
     if not is_stored:
         shape = given["image"].shape
         ones = tf.ones([shape[0], shape[1] if shape.rank == 5 else 1])
-        given.update(zip(_MAPPING, (ones, 0.0 * ones, tf.zeros(shape[0]), tf.ones(shape[0]))))
+        given.update(zip(_MAPPING, (ones, 0.0 * ones, tf.zeros([shape[0], 2]), tf.ones(shape[0]))))
     seeds, data = _seed(given["number"], experiment), experiment.data
     made = augment.augment_batch(given, seeds, data.image_size, experiment.augment, data, normalised=not is_stored)
     return _mixed(made, experiment)

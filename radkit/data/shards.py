@@ -108,6 +108,7 @@ def write_metadata(
             "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
         }
         for split, lengths in shard_lengths.items()
+        if any(lengths)  # of a split without records, TensorFlow Datasets refuses to read all that are there
     ]
     info = {
         "name": dataset,
@@ -137,16 +138,16 @@ def find_dataset(folder: Path) -> Path:
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
-    """Returns a split's shards in order.
+    """Returns a split's shards in order; none of a split without records.
 
     Raises:
         UserError: No such split, or shards are missing.
     """
     info: dict[str, Any] = outputs.read_json(folder / "dataset_info.json")
     lengths = {s["name"]: s.get("shardLengths", []) for s in info["splits"]}
-    if split not in lengths:
+    if split not in {*lengths, *SPLITS}:
         raise UserError(f"the data set has no split {split!r}; there are: {', '.join(sorted(lengths))}")
-    count = len(lengths[split])
+    count = len(lengths.get(split, ()))
     files = [folder / shard_name(info["name"], split, i, count) for i in range(count)]
     missing = [f.name for f in files if not f.is_file()]
     if missing:

@@ -56,7 +56,10 @@ def read(folder: Path) -> dict[str, Any]:
         UserError: The file is damaged.
     """
     if (folder / SPLITS_JSON).is_file():
-        return dict(outputs.read_json(folder / SPLITS_JSON))
+        said = outputs.read_json(folder / SPLITS_JSON)
+        if not isinstance(said, dict) or not isinstance(said.get("test_set"), dict) or "type" not in said["test_set"]:
+            raise UserError(f"{folder / SPLITS_JSON} does not say of what type the test set is; convert again")
+        return said
     return {"test_set": {"type": "random"}}
 
 
@@ -131,8 +134,8 @@ def _folds(folder: Path, trainer: config.Trainer) -> dict[str, int]:
     """Returns the fold of each development patient in the trainer's repeat."""
     if not (folder / FOLDS_JSON).is_file():
         raise UserError(
-            f"trainer.fold={trainer.fold} asks for folds, and {folder} has none ({FOLDS_JSON}); convert again with "
-            "data.split.folds, or leave trainer.fold at -1"
+            f"a run of trainer.fold={trainer.fold} and test_fold={trainer.test_fold} asks for folds, and {folder} has "
+            f"none ({FOLDS_JSON}); convert again with data.split.folds, or leave both at -1"
         )
     said = outputs.read_json(folder / FOLDS_JSON)
     for name, value, count in (
@@ -141,7 +144,7 @@ def _folds(folder: Path, trainer: config.Trainer) -> dict[str, int]:
         ("test_fold", trainer.test_fold, said["folds"]),
     ):
         if value >= count:
-            raise UserError(f"trainer.{name}={value}: {folder} has {count}, from 0 to {count - 1}")
+            raise UserError(f"trainer.{name}={value}: {folder} has {count}, from 0 to {count - 1}; name one of these")
     if trainer.fold < 0 or trainer.fold == trainer.test_fold:
         raise UserError(
             f"trainer.test_fold={trainer.test_fold} needs another fold to validate on; trainer.fold is {trainer.fold}"

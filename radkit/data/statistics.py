@@ -62,7 +62,11 @@ def of_shard(
 
 def _decoded(path: Path, record_fields: tuple[schema.Field, ...]) -> Iterator[Mapping[str, Any]]:
     for content in shards.read_shard(path):
-        yield records.decode(content, record_fields)
+        try:
+            record = records.decode(content, record_fields)
+        except UserError as error:
+            raise UserError(f"{path.name}: {error}; is data.json that of these shards?") from error
+        yield record
 
 
 def _nothing() -> Part:

@@ -21,6 +21,7 @@ from radkit.reports import text
 DATA = Path(__file__).parent / "data"
 TASKS = ("hippocampus", "chest")
 CURATED = "hippocampus"
+LOOKED_THROUGH = "chest"  # for leaks
 _OURS = ".radkit-demo"
 
 # Everyone knows this key: the demo's patients are invented, and the same key gives the same records on every machine.
@@ -123,6 +124,9 @@ def _records(done: Steps, output: Path) -> None:
         done.verb(what, "convert", f"--config={task}", f"--input={clean}", f"--output={records}", *more, allowed=aside)
     for task in TASKS:
         done.verb(f"what the records hold: {task}", "statistics", f"--input={records / task}")
+    looked = f"--input={records / LOOKED_THROUGH}"
+    what = f"nobody and nothing on two sides: {LOOKED_THROUGH}"
+    done.verb(what, "check-leakage", looked, f"--output={output / 'leakage'}")
 
 
 def _learn(done: Steps, output: Path, steps: int) -> None:

@@ -36,11 +36,25 @@ _REMARKS = {
 def demo(output: Path, steps: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> str:
     """Returns the demo's page from what its steps left in `output`."""
     sections = [("De-identification", _deidentification(output)), ("Quality of the images", _quality(output))]
+    sections.append(("What the records hold", _records(output, tasks)))
     for task in tasks:
         page = (output / "evaluation" / task / "report.html").read_text(encoding="utf-8")
         sections.append((f"Evaluation: {task}", html.notes(_REMARKS.get(task, ())) + html.body_of(page)))
     sections.append(("An answer over gRPC", _answers(output, tasks)))
     return report.demo_page(steps, sections)
+
+
+def _records(output: Path, tasks: Sequence[str]) -> str:
+    """Links to the pages of the data sets."""
+    links = []
+    for task in tasks:
+        (folder,) = (path.parent for path in (output / "records" / task).glob("*/explore.html"))
+        found = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
+        counts = ", ".join(f"{found[split]['records']} {split}" for split in ("train", "validation", "test"))
+        page = (folder / "explore.html").relative_to(output).as_posix()
+        links.append(f'<p><a href="{page}">{task}</a>: {counts}; balance, grey values, pictures, projections.</p>')
+    links.append('<p><a href="leakage/report.html">Leakage</a>: patients, images and headers on two sides.</p>')
+    return "".join(links)
 
 
 def _deidentification(output: Path) -> str:

@@ -80,7 +80,7 @@ def classification_page(
     return html.page(
         title,
         _warned(result, notes),
-        _headline(result, f"{len(y_true)} cases"),
+        _headline(result, f"{len(y_true)} cases{_test_set(result)}"),
         html.section("Discrimination", *_discrimination(drawn, threshold)),
         html.section("Calibration and scores", _calibration(drawn, threshold)),
         html.section("Calls", *_calls(drawn, np.asarray(y_true), np.asarray(y_score), threshold, class_names)),
@@ -120,7 +120,7 @@ def segmentation_page(
     return html.page(
         title,
         _warned(result, notes),
-        _headline(result, f"{len(cases)} cases"),
+        _headline(result, f"{len(cases)} cases{_test_set(result)}"),
         html.section("Overlap of each case", _strip(cases, labels)),
         _volumes(cases),
         _subgroups(result),

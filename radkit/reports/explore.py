@@ -19,6 +19,9 @@ _STYLE = """<style>
 .balance thead th{border-bottom:1px solid var(--line)}.balance tbody tr:nth-child(even){background:none}
 .balance tbody th{font-weight:400;overflow-wrap:anywhere;min-width:7rem}.balance td.share{width:38%}
 .balance .scroll{margin:.3rem 0 1.2rem}
+.balance thead span{display:inline-block;max-width:11rem;overflow:hidden;text-overflow:ellipsis;vertical-align:bottom}
+.balance tbody th span{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:3;overflow:hidden}
+h3,li,p,figcaption{overflow-wrap:anywhere}
 .sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.6rem,1fr));gap:.35rem;margin:.4rem 0 1rem}
 .sheet div,.far .pic{aspect-ratio:1;background:#000;display:flex;align-items:center;justify-content:center;
 overflow:hidden;border-radius:3px}
@@ -164,13 +167,13 @@ def _figures(figures: Sequence[tuple[str, str]]) -> str:
 def _balance(balance: Balance) -> str:
     """Returns one kind's groups with a bar of shares each, and the counts behind them."""
     heads = "".join(
-        f'<th scope="col" class="n"><i class="b{colour}"></i>{svg.plain(name)}</th>' for name, colour in balance.classes
+        f'<th scope="col" class="n"><i class="b{colour}"></i>{_cut(name)}</th>' for name, colour in balance.classes
     )
     lines = []
     for name, records, patients, counts in balance.rows:
         bar = svg.stacked([(c, number, much) for (c, number), much in zip(balance.classes, counts)])
         cells = "".join(f'<td class="n">{number:,}</td>' for number in (records, patients, *counts))
-        lines.append(f'<tr><th scope="row">{svg.plain(name)}</th><td class="share">{bar}</td>{cells}</tr>')
+        lines.append(f'<tr><th scope="row">{_cut(name)}</th><td class="share">{bar}</td>{cells}</tr>')
     head = (
         f'<tr><th scope="col">{svg.plain(balance.heading)}</th><th scope="col">shares</th>'
         f'<th scope="col" class="n">records</th><th scope="col" class="n">patients</th>{heads}</tr>'
@@ -182,6 +185,11 @@ def _balance(balance: Balance) -> str:
     return (
         f'<div class="balance"><h3>By {svg.plain(balance.heading)}</h3>{html.paragraph(balance.caption)}{table}</div>'
     )
+
+
+def _cut(name: str) -> str:
+    """A name that the page's style cuts where it is long; all of it appears when it is pointed at."""
+    return f'<span title="{svg.plain(name)}">{svg.plain(name)}</span>'
 
 
 def _table(table: Table) -> str:

@@ -217,3 +217,16 @@ def test_without_any_setting_patients_are_dealt_by_hash(call: Call) -> None:
     assert not (folder / "folds.json").exists()
     for split, found in patients.items():
         assert all(splits.split_of(patient, (0.5, 0.25, 0.25), "radkit") == split for patient in found)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_split_without_records_is_none_for_stock_tfds(call: Call) -> None:
+    import tensorflow_datasets as tfds
+
+    folder = call("--set=data.splits=(0.6,0.0,0.4)")[1]
+    read = tfds.builder_from_directory(str(folder)).as_dataset()
+    assert {split: len(list(found)) for split, found in read.items()} == {
+        split: len(found) for split, found in held(folder).items() if split != "validation"
+    }
+    assert shards.split_files(folder, "validation") == []
+    assert (shards.num_records(folder, "validation"), shards.num_records(folder, "train") > 0) == (0, True)

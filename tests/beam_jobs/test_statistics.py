@@ -193,6 +193,38 @@ def test_a_damaged_shard_is_refused_and_leaves_nothing(copied: MadeUp, capsys: p
     assert sorted(copied.folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("name", ["--output", "--write_schema"])
+def test_no_other_file_is_overwritten(copied: MadeUp, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path.name: path.read_bytes() for path in copied.folder.iterdir()}
+    for file in ("data.json", "patients.json", "features.json", "fields.md", "datasheet.md", "anomalies.csv"):
+        assert run(f"--input={copied.folder}", f"{name}={copied.folder / file}") == 2
+        assert f"{name} {copied.folder / file} is " in capsys.readouterr().err
+    assert (
+        run(f"--input={copied.folder}", f"--output={copied.folder}/s.json", f"--write_schema={copied.folder}/s.json")
+        == 2
+    )
+    assert "name two files" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in copied.folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("splits.json", b"{", "splits.json is damaged"),
+        ("datasheet.md", "<!-- answer: purpose -->\nfür\n".encode("latin-1"), "is no text in UTF-8"),
+        ("data.json", b'{"dataset": "squares"}', "is data.json that of these shards"),
+    ],
+)
+def test_what_is_damaged_beside_the_shards_is_refused_and_leaves_nothing(
+    copied: MadeUp, name: str, content: bytes, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copied.folder / name).write_bytes(content)
+    before = {path.name: path.read_bytes() for path in copied.folder.iterdir()}
+    assert run(f"--input={copied.folder}") == 2
+    assert message in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in copied.folder.iterdir()} == before
+
+
 def test_the_pages_stand_beside_the_figures(radiographs: MadeUp, tmp_path: Path) -> None:
     assert run(f"--input={radiographs.folder}", f"--output={tmp_path / 'statistics.json'}") == 0
     there = {path.name for path in tmp_path.iterdir()}

@@ -111,6 +111,41 @@ def test_balance_is_of_all_records_where_statistics_count_it():
     assert by_split == {"train": (700, [300, 400]), "test": (100, [60, 40])}
 
 
+@pytest.mark.parametrize("sampled", [90, 6])
+def test_bars_of_many_classes_hold_all_records(sampled):
+    names = tuple(f"class {n:02d}" for n in range(30))
+    data = dataclasses.replace(made_up_rows.RADIOGRAPHS, class_names=names)
+    rows = made_up_rows.rows(90)
+    for n, row in enumerate(rows):
+        row["label"] = names[n % 30]
+    found = figures(rows)
+    for split in shards.SPLITS:
+        labels = [row["label"] for row in rows if row["split"] == split]
+        found[split]["label"] = {"counts": {name: labels.count(name) for name in names}}
+    balances = statistics_balance.balances(statistics_looks.sample(rows[:sampled], data), found)
+    (by_split,) = [one for one in balances if one.heading == "split"]
+    assert [name for name, _ in by_split.classes][-1] == "others"
+    assert {row[0]: sum(row[3]) for row in by_split.rows} == {s: found[s]["records"] for s in shards.SPLITS}
+
+
+def test_many_classes_have_few_pictures_each():
+    names = tuple(f"finding {n:02d}" for n in range(60))
+    data = dataclasses.replace(KINDS["multi_label"], class_names=names)
+    rows = made_up_rows.rows(90)
+    for row in rows:
+        row["label"] = dict.fromkeys(names, 1)
+    sheets = statistics_sheets.sheets(statistics_looks.sample(rows, data))
+    assert len(sheets) == 3 * len(names)
+    assert sum(len(tiles) for _, tiles in sheets) <= 240
+
+
+def test_the_page_tells_the_test_set_in_full(tmp_path):
+    rows = made_up_rows.rows(12)
+    outputs.write_json(tmp_path / "splits.json", {"test_set": {"type": "geographic", "sites": ["North", "<b>"]}})
+    shown(tmp_path, made_up_rows.RADIOGRAPHS, rows, figures(rows))
+    assert "Test set: geographic, North and &lt;b&gt;." in (tmp_path / "explore.html").read_text(encoding="utf-8")
+
+
 def test_what_goes_together_with_the_label_is_warned_of():
     rows = made_up_rows.rows(120)
     sample = statistics_looks.sample(rows, made_up_rows.RADIOGRAPHS)

@@ -34,7 +34,7 @@ def everything(rank, seed=0, dtype=np.int16):
         "boxes": np.concatenate([low, low + 4], axis=1).astype(np.float32),
         "box_labels": np.array([0, 1, 2, 0, -1]), "points": low.astype(np.float32), "label": np.int64(1),
         "number": np.int64(77), "low": np.full(rank, -2, np.int32), "shape": np.array(have, np.int32) - 1,
-        "centre": np.float32(40.0), "deviation": np.float32(300.0),
+        "centre": np.float32([40.0, 0.0]), "deviation": np.float32(300.0),
     }  # fmt: skip
     image = random.integers(-500, 500, have).astype(dtype)
     return region(image, (2.0, 1.0, 1.5)[-rank:], **more), size, settings, data
@@ -119,7 +119,8 @@ def test_a_zscore_is_of_the_whole_record_with_each_slices_rescaling():
     data = dataclasses.replace(VOLUME, normalise="zscore")
     values = prepare.modality_values(tf.constant(image[..., None]), slope, intercept).numpy()
     whole = prepare.normalise(tf.constant(values[None]), data)[0]
-    part = {"slope": slope[2:5], "intercept": intercept[2:5], "centre": values.mean(), "deviation": values.std()}
+    figures = {"centre": np.float32([values.mean(), 0]), "deviation": values.std()}
+    part = {"slope": slope[2:5], "intercept": intercept[2:5], **figures}
     found = changed(region(image[2:5], **part), 0, (3, 8, 8), config.Augment(), data)
     np.testing.assert_allclose(found["image"], whole[2:5], atol=1e-5)
 

@@ -82,7 +82,7 @@ class TestReading:
             ("PatientID;ill\nP000;yes\nP001;no;yes\n", "line 3: more values than the 2 columns"),
             ("PatientID,ill\nM\u00fcller,yes\n".encode("latin-1"), "no CSV file in UTF-8"),
             (b"\xff\xfeP\x00,", "no CSV file in UTF-8"),
-            (b"PatientID,ill\nP0\x00,yes\n" + b'"' + b"x" * 200_000, "no CSV file"),
+            (b"PatientID,ill\nP0\x00,yes\n" + b'"' + b"x" * 200_000, "line 3: a quote that opens a cell"),
             ("SOPInstanceUID,ill\n1.2826E+30,yes\n", "line 2: SOPInstanceUID was rounded, as Excel"),
             ("PatientID,ill,date\nP0,yes,\nP1,yes,3/4/2020\n", "line 3: date is none; YYYY-MM-DD"),
             ("PatientID,ill,date\nP0,yes,20200230\n", "line 2: date is none"),
@@ -262,3 +262,10 @@ def test_original_dates_do_not_come_along_with_original_identifiers(tmp_path: Pa
     assert found is not None
     assert not found.date
     assert [(one.name, one.count) for one in table.findings if one.name == "remark"] == [("remark", 1)]
+
+
+@pytest.mark.parametrize("rows", ['P1,"yes\nP2,no\n', 'P1,"yes\nP2,"no"\n', 'P1,"yes" no\n'])
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path: Path, rows: str) -> None:
+    (tmp_path / "reports.csv").write_text(f"PatientID,text\nP0,none\n{rows}")
+    with pytest.raises(UserError, match=r"^reports\.csv, line 3: a quote that opens a cell must close it at its end"):
+        labels.Labels(tmp_path / "reports.csv", config.Data("d", report="text"))

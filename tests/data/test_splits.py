@@ -125,3 +125,7 @@ def test_what_is_said_of_splits_is_read_and_of_older_data_sets_known(tmp_path: P
     assert splits.told(splits.read(tmp_path)) == "random, stratified by label and site"
     assert splits.told({"test_set": {"type": "geographic", "sites": ["A", "B"]}}) == "geographic, A and B"
     assert splits.told({"test_set": {"type": "explicit"}}) == "explicit, as listed"
+    for damaged in ([], {}, {"test_set": "random"}, {"test_set": {}}):
+        outputs.write_json(tmp_path / "splits.json", damaged)
+        with pytest.raises(UserError, match=r"splits\.json does not say of what type the test set is; convert again"):
+            splits.read(tmp_path)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from radkit.errors import UserError
-from radkit.reports import evaluation
+from radkit.reports import evaluation, html
 from tests.reports import made_up, page_check
 
 
@@ -133,5 +133,8 @@ def test_how_the_test_set_was_made_and_how_often_it_was_seen_stands_at_the_top()
     )
     for page in pages:
         assert "; test set: temporal, from 2024-01-01; look 2 at this test set</p>" in page
+        assert "cases; test set: temporal, from 2024-01-01; look 2 at this test set<" in html.body_of(
+            page
+        )  # the demo's
         assert page.index("<li>it is no longer unseen</li>") < page.index("Figures")
     assert "; test set" not in evaluation.classification_page(**classified)

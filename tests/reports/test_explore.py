@@ -30,6 +30,15 @@ CONTENT = explore.Explore(
 )
 
 
+def test_names_that_are_cut_are_told_whole_when_pointed_at():
+    name = "a <very> long name " * 20
+    page = explore.page(
+        dataclasses.replace(CONTENT, balance=[explore.Balance("site", [(name, 0)], [(name, 1, 1, [1])])])
+    )
+    page_check.read(page)
+    assert page.count(f'<span title="{svg.plain(name)}">') == 2
+
+
 def test_the_page_stands_alone_and_shows_everything():
     page = explore.page(CONTENT)
     read = page_check.read(page)
@@ -44,7 +53,8 @@ def test_the_page_stands_alone_and_shows_everything():
     ]
     assert len(read.images) == 2
     assert {image["title"] for image in read.images} == {"1.2.<3>"}
-    assert {"North", "40", "30", "effusion", "12 % of 30", "CT", "site", "0.900"} <= set(read.cells)
+    assert '<span title="North">North</span>' in page
+    assert {"40", "30", "effusion", "12 % of 30", "CT", "site", "0.900"} <= set(read.cells)
     assert "Told by no record: kernel, site." in page
     assert "<ade>" not in page
     assert "y<es" not in page

@@ -28,7 +28,7 @@ def normalised(
     values = prepare.modality_values(example["image"], example["slope"], example["intercept"])
     if data.normalise == "zscore":
         # Of the whole record, as `prepare.normalise`: a patch by itself would not know it.
-        found = (values - example["centre"]) / tf.maximum(example["deviation"], 1e-6)
+        found = (values - example["centre"][0] - example["centre"][1]) / tf.maximum(example["deviation"], 1e-6)
     elif data.normalise == "window":
         found = _windowed(values, data.window)
     else:

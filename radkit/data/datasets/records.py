@@ -7,8 +7,9 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from radkit import config
-from radkit.data import contents, convert, schema, shards, splits
+from radkit.data import contents, convert, schema, shards
 from radkit.data.contents import Unit
+from radkit.data.splitting import dealing, patients_table
 
 
 def builder(folder: str | Path) -> tfds.core.DatasetBuilder:
@@ -46,8 +47,8 @@ def features(record_fields: Sequence[schema.Field]) -> tfds.features.FeaturesDic
 class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # TFDS has no types
     """A builder that makes radkit's records of files which a person downloaded; a subclass says of which.
 
-    Split by patient as `radkit convert` splits. A file that cannot be read ends the preparation with its reason: TFDS
-    has no place for what is set aside (`radkit import` has).
+    Split by patient as `radkit convert` splits without a patients table. A file that cannot be read ends the
+    preparation with its reason: TFDS has no place for what is set aside (`radkit import` has).
     """
 
     HOMEPAGE = CITATION = LICENSE = ""
@@ -77,9 +78,11 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, Any]]]:
         data, units = self.data(), self.units(Path(dl_manager.manual_dir))
+        patients_table.require(None, data)
+        dealt = dealing.deal(units, data)
         parts: dict[str, list[Unit]] = {name: [] for name in shards.SPLITS}
-        for unit in units:
-            parts[splits.split_of(unit.patient_id, data.splits, data.split_seed)].append(unit)
+        for unit in dealt.units:
+            parts[dealt.split_of[unit.patient_id]].append(unit)
         return {name: self._generate_examples(found) for name, found in parts.items() if found}
 
     def _generate_examples(self, units: Sequence[Unit]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from typing import Any
 from radkit import config
 from radkit.data.exploring import datasheet_facts
 from radkit.data.exploring.datasheet_facts import Fact, figures
+from radkit.errors import UserError
 
 __all__ = ["figures", "page"]
 
@@ -82,11 +83,24 @@ def page(folder: Path, data: config.Data, found: Mapping[str, Any], earlier: str
     return "\n\n".join([*lines, *(["## Other answers", *kept] if kept else [])]) + "\n"
 
 
+def earlier(path: Path) -> str:
+    """Returns a datasheet's text, that persons may have written into; empty where there is none.
+
+    Raises:
+        UserError: It is no text: their answers would be lost.
+    """
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"{path} is no text in UTF-8; save it as such, its answers are kept then") from error
+
+
 def _facts(folder: Path, data: config.Data, found: Mapping[str, Any]) -> dict[str, list[Fact]]:
     of = datasheet_facts
     return {
         "Composition": [
-            *of.records(folder, data, found), *of.labels(data, found), *of.divided(folder, data), *of.population(found),
+            *of.records(folder, data, found), *of.labels(data, found),
+            *of.divided(folder, data, found), *of.population(found),
             "Not told by the headers:", *of.untold(found),
             "Findings, anomalies, and what was left out:", *of.quality(folder, found),
             "Identifiers of patients, studies, series and images are pseudonyms. Pixels may still identify a person "
@@ -126,9 +140,10 @@ def _fact(fact: Fact) -> str:
 
 
 def _cell(value: Any) -> str:
-    return _plain(f"{value:,}" if isinstance(value, int) else str(value)).replace("|", "\\|").replace("\n", " ")
+    return _plain(f"{value:,}" if isinstance(value, int) else str(value)).replace("|", "\\|")
 
 
 def _plain(words: str) -> str:
-    """Text of headers and tables must not become markup."""
-    return words.replace("<", "&lt;")
+    """Text of headers and tables must become neither markup nor links, nor pictures that a viewer would fetch."""
+    one_line = " ".join(words.split())
+    return one_line.replace("&", "&amp;").replace("<", "&lt;").replace("\\", "\\\\").replace("[", "\\[")

@@ -8,6 +8,7 @@ from typing import Any
 
 from radkit import config, outputs
 from radkit.data import shards, splits
+from radkit.data.figures import tallies
 from radkit.dicom.findings import KINDS
 
 Table = tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]  # header and rows
@@ -143,9 +144,7 @@ def population(found: Mapping[str, Any]) -> list[Fact]:
     facts: list[Fact] = []
     for name, heading in _GROUPS.items():
         of = {split: found.get(split, {}).get("subgroups", {}).get(name, {}) for split in shards.SPLITS}
-        groups = sorted(
-            {group for part in of.values() for group in part}, key=lambda group: (group == "unknown", group)
-        )
+        groups = sorted({group for part in of.values() for group in part}, key=_rank)
         if not groups or groups == ["unknown"]:
             continue
         rows = [(group, *(_both(of[split].get(group)) for split in shards.SPLITS)) for group in groups]
@@ -153,6 +152,12 @@ def population(found: Mapping[str, Any]) -> list[Fact]:
             rows = [*rows[:_MOST], (f"and {len(rows) - _MOST} more", *("" for _ in shards.SPLITS))]
         facts.append(((heading, *(f"{split}: records (patients)" for split in shards.SPLITS)), rows))
     return facts or ["Headers and tables tell neither site, machine, view, sex nor age."]
+
+
+def _rank(group: str) -> tuple[bool, int, str]:
+    """Bands of age go up, all else by the alphabet; what is not known comes last."""
+    bands = tallies.AGE_BANDS
+    return group == tallies.UNKNOWN, bands.index(group) if group in bands else -1, group
 
 
 def _both(group: Mapping[str, Any] | None) -> str:
@@ -197,12 +202,14 @@ def _date(day: str) -> str:
     return f"{day[:4]}-{day[4:6]}-{day[6:]}" if len(day) == 8 else day
 
 
-def divided(folder: Path, data: config.Data) -> list[Fact]:
+def divided(folder: Path, data: config.Data, found: Mapping[str, Any]) -> list[Fact]:
     """Returns how patients were split, and of what type the test set is."""
     said = splits.read(folder)
     shares = " / ".join(f"{share:g}" for share in said.get("shares", data.splits))
+    shared = found.get("shared_patients", {}).get("count", 0)
+    apart = f"Patients in two splits: {shared:,}." if shared else "No patient is in two splits."
     facts: list[Fact] = [
-        f"Test set: {splits.told(said)}. No patient is in two splits.",
+        f"Test set: {splits.told(said)}. {apart}",
         f"Shares asked for (train / validation / test): {shares}; seed `{said.get('seed', data.split_seed)}`.",
     ]
     if said.get("folds"):

@@ -12,6 +12,7 @@ import numpy as np
 
 from radkit import config
 from radkit.data.exploring import texture
+from radkit.data.figures import tallies
 
 FACTS = (
     "site", "study_date", "modality", "manufacturer", "manufacturer_model", "kernel", "laterality", "body_part",
@@ -137,7 +138,7 @@ def thumbnail(record: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
         "aspect": _short(down / across),
         "image": base64.b64encode(grey.tobytes()).decode(),
     }
-    if "mask" in record and record["mask"].any():
+    if tallies.has_mask(record) and record["mask"].any():
         mask = record["mask"][..., 0][place]
         # Half a pixel in: the nearest voxel to each new pixel's centre.
         rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(grey.shape, mask.shape))
@@ -149,7 +150,7 @@ def _shown(record: Mapping[str, Any]) -> Any:
     """What to index the image by to have the slice that is shown; of a radiograph nothing."""
     if record["image"].ndim == 3:
         return ()
-    if "mask" in record and (areas := np.count_nonzero(record["mask"][..., 0], axis=(1, 2))).any():
+    if tallies.has_mask(record) and (areas := np.count_nonzero(record["mask"][..., 0], axis=(1, 2))).any():
         return int(np.argmax(areas))
     return len(record["image"]) // 2
 

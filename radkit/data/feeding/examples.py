@@ -15,6 +15,8 @@ WANTED = (
     "rescale_intercept",
 )  # fmt: skip
 
+_TURN = 20  # what a number of a step is drawn for; see `order` and `patches` for the others
+
 
 @dataclass(frozen=True)
 class Share:
@@ -92,10 +94,13 @@ class Examples:
             UserError: Its record is damaged.
         """
         step, place = divmod(number, self._of_batch)
-        of_all = step * self._trainer.batch_size + self._share.host * self._of_batch + place
+        batch = self._trainer.batch_size
+        of_all = step * batch + self._share.host * self._of_batch + place
         which = self._order.record(number)
         fed, size = self._images.fed[which], self._data.image_size
-        wants = patches.wants_foreground(of_all, self._trainer.sampling.foreground)
+        # Places of a batch change places: else of two hosts one could get all the foreground.
+        turned = (of_all + int(order.drawn(self._trainer.seed, step, _TURN) * batch)) % batch
+        wants = patches.wants_foreground(step * batch + turned, self._trainer.sampling.foreground)
         around = self._foreground(which) if wants else None
         low = patches.low(self._trainer.seed, of_all, fed, size, around)
         first = grids.region_low(low, size, self.region)

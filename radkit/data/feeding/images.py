@@ -7,7 +7,8 @@
 2 and 3 give the same arrays, so the budget changes the time that an example takes and nothing else.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +17,16 @@ from radkit import config
 from radkit.data.feeding import grids, mapped, places
 from radkit.errors import UserError
 
+_AT_ONCE = 2  # whole images in the making: each takes some ten times the memory that it does on the disk
+_UNCHANGED = {"centre": np.zeros(2, np.float32), "deviation": np.ones((), np.float32)}
+
 
 @dataclass(frozen=True)
 class Preparing:
     """What whole images are prepared by: the functions that evaluation and export use.
 
     Attributes:
-        image: (modality values (*spatial, 1) float32, spacing_mm) -> (*fed, 1) float32, normalised, on the network's
-            grid.
+        image: (normalised values (*spatial, 1) float32, spacing_mm) -> (*fed, 1) float32, on the network's grid.
         mask: ((*spatial, 1) uint8, fed sizes) -> (*fed, 1) uint8.
     """
 
@@ -55,21 +58,21 @@ class Images:
         self.is_stored = all(self._is_direct(which) for which in range(len(records)))
         self._kept = self._within(mine, gib * 2**30)
         self._prepared: dict[int, _Prepared] = {}
-        self._figures: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._at_work = threading.Semaphore(_AT_ONCE)
+        self._figures: dict[int, Mapping[str, np.ndarray]] = {}
 
     def part(self, which: int, low: Sequence[int], region: Sequence[int]) -> dict[str, np.ndarray]:
         """Returns `image`, `mask` where there are masks, and `slope`, `intercept`, `centre`, `deviation`.
 
-        The normalised value is (image * slope + intercept - centre) / deviation, or that within the window. What lies
-        outside of the image is 0 as stored; of what is given normalised it has no meaning.
+        The normalised value is (image * slope + intercept - centre[0] - centre[1]) / deviation, or that within the
+        window. What lies outside of the image is 0 as stored; of what is given normalised it has no meaning.
 
         Raises:
             UserError: The record is damaged.
         """
         num_slices = region[0] if self._data.kind == "volume" else 1
         ones = np.ones(num_slices, np.float32)
-        zero, one = np.zeros((), np.float32), np.ones((), np.float32)
-        as_it_is = {"slope": ones, "intercept": 0 * ones, "centre": zero, "deviation": one}
+        as_it_is = {"slope": ones, "intercept": 0 * ones, **_UNCHANGED}
         if not self._is_direct(which):
             prepared = self._prepare(which)
             image, mask, mapping = prepared.image, prepared.mask, as_it_is
@@ -101,56 +104,61 @@ class Images:
     def _prepare(self, which: int) -> _Prepared:
         if which in self._prepared:
             return self._prepared[which]
-        record = self._records[which]
-        image = self._preparing.image(self._values(record), record.values["spacing_mm"])
-        mask = None
-        if self._data.mask_labels:
-            mask = self._preparing.mask(self._shards.array(record, "mask"), self.fed[which])
-        prepared = _Prepared(image, mask)
-        if which in self._kept:
-            self._prepared[which] = prepared
-        return prepared
-
-    def _values(self, record: places.Record) -> np.ndarray:
-        """Returns the whole image in modality units, float32."""
-        stored = self._shards.array(record, "image")
-        shape = (-1,) + (1,) * (stored.ndim - 1)
-        slope, intercept = (record.values[name].reshape(shape) for name in ("rescale_slope", "rescale_intercept"))
-        values: np.ndarray = stored.astype(np.float32) * slope + intercept
-        return values
+        with self._at_work:
+            if which in self._prepared:  # by another thread in the meantime
+                return self._prepared[which]
+            record = self._records[which]
+            stored = self._shards.array(record, "image")
+            values = self._normalised(stored, self._mapping(which, 0, len(stored)))
+            image, mask = self._preparing.image(values, record.values["spacing_mm"]), None
+            if self._data.mask_labels:
+                mask = self._preparing.mask(self._shards.array(record, "mask"), self.fed[which])
+            prepared = _Prepared(image, mask)
+            if which in self._kept:
+                self._prepared[which] = prepared
+            return prepared
 
     def _mapping(self, which: int, first: int, num_slices: int) -> dict[str, np.ndarray]:
         told = self._records[which].values
         slices = np.clip(np.arange(first, first + num_slices), 0, len(told["rescale_slope"]) - 1)
         at = slices if self._data.kind == "volume" else np.zeros(1, np.intp)
-        centre, deviation = self._of_whole(which)
-        slope, intercept = told["rescale_slope"][at], told["rescale_intercept"][at]
-        return {"slope": slope, "intercept": intercept, "centre": centre, "deviation": deviation}
+        return {"slope": told["rescale_slope"][at], "intercept": told["rescale_intercept"][at], **self._of_whole(which)}
 
-    def _of_whole(self, which: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and deviation of the whole image; 0 and 1 where it is not normalised by them."""
+    def _of_whole(self, which: int) -> Mapping[str, np.ndarray]:
+        """Returns `centre` and `deviation` of the whole image; 0 and 1 where it is not normalised by them."""
         if self._data.normalise != "zscore":
-            return np.zeros((), np.float32), np.ones((), np.float32)
+            return _UNCHANGED
         if which not in self._figures:
             record = self._records[which]
             told = record.values["rescale_slope"], record.values["rescale_intercept"]
-            self._figures[which] = mean_and_deviation(self._shards.array(record, "image"), *told)
+            centre, deviation = mean_and_deviation(self._shards.array(record, "image"), *told)
+            self._figures[which] = {"centre": centre, "deviation": deviation}
         return self._figures[which]
 
     def _normalised(self, part: np.ndarray, mapping: dict[str, np.ndarray]) -> np.ndarray:
         shape = (-1,) + (1,) * (part.ndim - 1)
-        values = part.astype(np.float32) * mapping["slope"].reshape(shape) + mapping["intercept"].reshape(shape)
+        values: np.ndarray = part.astype(np.float32)  # one array from here on: volumes are large
+        values *= mapping["slope"].reshape(shape)
+        values += mapping["intercept"].reshape(shape)
         if self._data.normalise == "window":
             low, high = (np.float32(edge) for edge in self._data.window)
-            values = np.clip((values - low) / (high - low), np.float32(0), np.float32(1)) * 2 - 1
+            values -= low
+            values /= high - low
+            np.clip(values, 0, 1, out=values)
+            values *= 2
+            values -= 1
         elif self._data.normalise == "zscore":
-            values = (values - mapping["centre"]) / mapping["deviation"]
-        normalised: np.ndarray = values
-        return normalised
+            values -= mapping["centre"][0]
+            values -= mapping["centre"][1]
+            values /= mapping["deviation"]
+        return values
 
 
 def mean_and_deviation(stored: np.ndarray, slope: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and deviation of an image's modality values, () float32; the deviation is at least 1e-6.
+    """Returns mean and deviation of an image's modality values, float32: (2,), the mean and what rounding it left; ().
+
+    The deviation is at least 1e-6. That of a constant image is infinite: it becomes 0, even where another processor
+    computes its values to another last bit. The sums do not depend on the number of threads.
 
     Args:
         stored: (slices, rows, columns, 1) or (rows, columns, 1), read slice by slice.
@@ -164,10 +172,12 @@ def mean_and_deviation(stored: np.ndarray, slope: np.ndarray, intercept: np.ndar
         # From some value of the image on: squares of large offsets would lose digits.
         values = (image.astype(np.float32) * factor + offset).astype(np.float64).reshape(-1) - origin
         total += float(values.sum())
-        squares += float(np.dot(values, values))
+        squares += float(np.square(values, out=values).sum())
     mean = total / stored.size
     deviation = max(squares / stored.size - mean * mean, 0.0) ** 0.5
-    return np.asarray(origin + mean, np.float32), np.asarray(max(deviation, 1e-6), np.float32)
+    rounded = np.float32(origin + mean)
+    centre = np.array([rounded, origin + mean - np.float64(rounded)], np.float32)
+    return centre, np.asarray(np.inf if deviation == 0 else max(deviation, 1e-6), np.float32)
 
 
 def _fed_shape(record: places.Record, data: config.Data) -> tuple[int, ...]:

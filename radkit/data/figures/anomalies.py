@@ -12,6 +12,8 @@ from radkit.data.shards import SPLITS
 
 LARGEST_DISTANCE = 0.2  # between shares of patients in two splits, beyond what chance makes of so few
 
+_MOST_NAMED = 10  # values that a line names
+
 
 class Kind(NamedTuple):
     """What an anomaly's name means."""
@@ -170,7 +172,8 @@ def _between_splits(held: Mapping[str, Any]) -> Iterator[Anomaly]:
         for name, counts in shares_of(held[split]).items():
             new = sorted(set(counts) - set(train.get(name, {})) - {UNKNOWN})
             if new and not name.startswith("label"):
-                yield Anomaly("value_not_in_training", f"{split}: {name}", ", ".join(new))
+                more = f" and {len(new) - _MOST_NAMED:,} more" if len(new) > _MOST_NAMED else ""
+                yield Anomaly("value_not_in_training", f"{split}: {name}", ", ".join(new[:_MOST_NAMED]) + more)
             apart = distance(train.get(name, {}), counts)
             if apart and apart.exceeds(LARGEST_DISTANCE):
                 yield Anomaly("skew", f"{split}: {name}", f"{apart.text} in train")

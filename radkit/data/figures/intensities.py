@@ -27,7 +27,7 @@ def label_group(value: int) -> str:
 def blocks(record: Mapping[str, Any]) -> Iterator[Block]:
     """Yields a record's intensities; nan and infinite ones among them."""
     image = tallies.slices_of(record)
-    mask = tallies.slices_of(record, "mask") if "mask" in record else None
+    mask = tallies.slices_of(record, "mask") if tallies.has_mask(record) else None
     slopes, intercepts = (np.asarray(record[name], np.float64) for name in ("rescale_slope", "rescale_intercept"))
     for part in _parts(image.shape, slopes, intercepts):
         stored, drawn = image[part].reshape(-1), mask[part].reshape(-1) if mask is not None else None

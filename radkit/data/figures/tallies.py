@@ -34,6 +34,7 @@ FACTS = (
 SUBGROUPS = ("site", "sex", "age_band", "manufacturer", "view_position")  # of which patients and labels are counted
 NUMBERS = ("age_years", "tube_voltage_kv", "field_strength_t", "slice_thickness_mm")
 _BANDS = ((18, "under 18"), (40, "18 to 39"), (65, "40 to 64"), (80, "65 to 79"), (math.inf, "80 and over"))
+AGE_BANDS = tuple(name for _, name in _BANDS)
 
 
 def age_band(years: float) -> str:
@@ -121,6 +122,11 @@ def slices_of(record: Mapping[str, Any], name: str = "image") -> np.ndarray:
     return array if array.ndim == 3 else array[None]
 
 
+def has_mask(record: Mapping[str, Any]) -> bool:
+    """Tells whether a record has a mask of its image's size; of another only the voxels are counted."""
+    return "mask" in record and record["mask"].shape == record["image"].shape
+
+
 def _labels(record: Mapping[str, Any], record_fields: tuple[schema.Field, ...]) -> Iterator[Row]:
     field = next((field for field in record_fields if field.name == "label"), None)
     if field is None:
@@ -185,7 +191,7 @@ def faults(
     }
     if "mask" in record and record["mask"].size:
         found["mask_value_unnamed"] = num_masks is not None and int(record["mask"].max()) > num_masks
-        found["mask_of_other_size"] = record["mask"].shape != record["image"].shape
+        found["mask_of_other_size"] = not has_mask(record)
     if "boxes" in record and len(record["boxes"]):
         low, high = np.split(record["boxes"], 2, axis=1)
         found["box_outside"] = bool((low < 0).any() or (high > np.array(sizes)).any())

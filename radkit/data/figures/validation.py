@@ -193,7 +193,10 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"--schema {path} is no file; radkit statistics --write_schema={path} makes one")
-    schema = outputs.read_json(path)
+    try:
+        schema = outputs.read_json(path)
+    except UserError as error:
+        raise UserError(f"--schema {path} is no JSON; mend it, or write it anew with --write_schema") from error
     if not isinstance(schema, dict) or schema.get("radkit_schema_of_statistics") != VERSION:
         raise UserError(
             f"{path} is no schema of statistics, version {VERSION}; radkit statistics --write_schema makes one"
@@ -218,6 +221,8 @@ def _wrong_sections(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_lists(schema: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(schema["label_kind"], str):
+        yield f"label_kind must be a text, not {schema['label_kind']!r}"
     lists = {name: schema[name] for name in ("fields", "class_names", *_DRAWN)}
     lists |= {f"values.{name}.allowed": rule.get("allowed") for name, rule in schema["values"].items()}
     for name, held in lists.items():

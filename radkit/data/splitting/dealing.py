@@ -18,6 +18,7 @@ from radkit.data.splitting import patient_strata, patients_table, quotas, sides
 from radkit.data.splitting.patient_strata import Kinds
 from radkit.data.splitting.patients_table import Known
 from radkit.data.splitting.sides import Image
+from radkit.dicom.findings import Finding
 from radkit.errors import UserError
 
 
@@ -47,6 +48,7 @@ class Dealt:
         left_out: How many units are not taken, by reason.
         patients_left_out: How many patients have no unit that is taken, by reason.
         said: What `splits.json` says of the settings.
+        findings: What a person should know of it.
     """
 
     units: list[Unit]
@@ -55,6 +57,7 @@ class Dealt:
     left_out: Counter[str]
     patients_left_out: dict[str, int]
     said: dict[str, Any]
+    findings: list[Finding] = field(default_factory=list)
 
 
 def read_kept(path: Path) -> Kept:
@@ -64,13 +67,29 @@ def read_kept(path: Path) -> Kept:
         path: Its folder, or its `patients.json`; the folds lie beside it.
 
     Raises:
-        UserError: It is none.
+        UserError: It is none, or not as convert wrote it.
     """
     held, folds = (outputs.read_json(one) if one.is_file() else {} for one in kept_files(path))
     if not isinstance(held, dict) or not held or not set(held) <= set(SPLITS):
-        raise UserError(f"--keep_splits {path} is no data set's folder or {splits.PATIENTS_JSON} that convert wrote")
-    side_of = {patient: split for split, patients in held.items() for patient in patients}
-    return Kept(side_of, folds.get("patients", {}), folds.get("folds", 0))
+        raise UserError(
+            f"--keep_splits {path} is no data set's folder or {splits.PATIENTS_JSON} that convert wrote; name one"
+        )
+    try:
+        places = [(patient, split) for split, patients in held.items() for patient in patients]
+        kept = Kept(dict(places), folds.get("patients", {}), folds.get("folds", 0))
+        is_sound = len(kept.sides) == len(places) and _are_folds(kept)
+    except (AttributeError, TypeError):
+        is_sound = False
+    if not is_sound:
+        raise UserError(
+            f"--keep_splits {path}: {splits.PATIENTS_JSON} or {splits.FOLDS_JSON} is not as convert wrote it: each "
+            "patient in one split, and in one fold a repeat; name a data set that nobody changed"
+        )
+    return kept
+
+
+def _are_folds(kept: Kept) -> bool:
+    return all(fold in range(kept.num_folds) for folds in kept.folds.values() for fold in folds)
 
 
 def kept_files(path: Path) -> tuple[Path, Path]:
@@ -114,6 +133,7 @@ def deal(
         chosen.left_out,
         chosen.patients_left_out,
         said(data),
+        [Finding("remark", text) for text in chosen.remarks],
     )
 
 

@@ -7,20 +7,21 @@ becomes a field of the record; the days are written nowhere, so that the true on
 
 import csv
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from radkit import config
 from radkit.data import label_table
 from radkit.dicom import scan
+from radkit.dicom.findings import Finding
 from radkit.errors import UserError, did_you_mean
 
 PATIENT, STUDY = "PatientID", "StudyInstanceUID"
 SIDES = ("train", "validation", "test", "development", "leave_out")
 STUDY_DATE = "StudyDate"
 _ROUNDED = re.compile(r"\d+([.,]\d+)?[eE]\+\d+")  # what Excel makes of long numbers
-_LABEL, _SITE, _SPLIT = "label", "site", "split"
+_LABEL, _SITE, _SPLIT, _DATE = "label", "site", "split", "date"
 
 Header = Callable[[str], str]  # gives the value of a DICOM keyword of an image
 
@@ -66,6 +67,26 @@ class Table:
     def knows(self, header: Header) -> bool:
         """Tells whether a row is of this image's patient or study."""
         return header(STUDY) in self.of_study or header(PATIENT) in self.of_patient
+
+    def strangers(self, instances: Iterable[scan.Instance], patients: Collection[str]) -> list[Finding]:
+        """Returns a finding of those of `patients` of whom no row is.
+
+        Args:
+            instances: Of the whole input.
+            patients: By PatientID, those that become records.
+
+        Raises:
+            UserError: No row is of any of them: the table is of other patients, or has other identifiers.
+        """
+        known = {instance[PATIENT] for instance in instances if self.knows(instance.__getitem__)}
+        count = len(set(patients) - known)
+        if count and count == len(patients):
+            raise UserError(
+                f"--patients {self.name} has no row of any of the {count} patients; its {PATIENT} or {STUDY} must be "
+                "the images' own, or the original ones with --key"
+            )
+        text = f"{self.name}: {count} of {len(patients)} patients have no row"
+        return [Finding("remark", text, count)] if count else []
 
 
 def read(path: Path, data: config.Data, rename: label_table.Rename | None = None) -> Table:
@@ -128,6 +149,9 @@ def _places(name: str, header: Sequence[str], wanted: Sequence[str]) -> dict[str
         raise UserError(f"--patients {name} has the column {twice[0]} more than once; leave one")
     keys = [key for key in (PATIENT, STUDY) if key in header]
     there = [column for column in wanted if column in header]
+    for column in sorted(set(wanted) - set(there)):
+        if other := [one for one in header if one.lower() == column.lower()]:
+            raise UserError(f"--patients {name} has the column {other[0]!r}; {column!r} is read: rename it")
     if not keys or not there:
         raise UserError(
             f"--patients {name} has the columns {label_table.shown(header, {PATIENT, STUDY, *wanted})}; "
@@ -197,7 +221,8 @@ def require(table: Table | None, data: config.Data) -> None:
         UserError: It names the setting.
     """
     columns = frozenset() if table is None else table.columns
-    asked = [("data.split.stratify", name) for name in data.split.stratify if name not in (_LABEL, _SITE)]
+    asked = [("data.split.date", data.split.date)] if data.split.test == "temporal" and data.split.date != _DATE else []
+    asked += [("data.split.stratify", name) for name in data.split.stratify if name not in (_LABEL, _SITE)]
     if data.split.test == "geographic" or _SITE in data.split.stratify:
         asked.append(("data.split.site", data.split.site))
     for setting, name in asked:

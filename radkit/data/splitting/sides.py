@@ -11,6 +11,7 @@ from radkit.errors import UserError, did_you_mean
 
 TEST, DEVELOPMENT, LEAVE_OUT = "test", "development", "leave_out"
 _ASKED = {"temporal": "day", "geographic": "site", "explicit": "split"}
+_KEEPING = ", or keep patients on both sides by data.split.straddling='test'"
 _SIDES = {TEST: "test", "train": DEVELOPMENT}  # what `data.split.straddling` takes
 
 
@@ -30,11 +31,13 @@ class Chosen:
         sides: Of each image: `test`, `development`, of a list also `train`, `validation`; None: it is not taken.
         left_out: How many images are not taken, by reason.
         patients_left_out: How many patients have no image that is taken, by reason.
+        remarks: What a person should know of it.
     """
 
     sides: list[str | None]
     left_out: Counter[str]
     patients_left_out: dict[str, int]
+    remarks: list[str]
 
 
 def choose(images: Sequence[Image], data: config.Data) -> Chosen:
@@ -61,7 +64,7 @@ def choose(images: Sequence[Image], data: config.Data) -> Chosen:
             taken[place], reasons[place] = None, "by the split column of the patients table"
     if data.split.test != "random" and TEST not in taken:
         raise UserError(_nobody(images, data))
-    return Chosen(taken, Counter(filter(None, reasons)), _gone(images, taken, reasons))
+    return Chosen(taken, Counter(filter(None, reasons)), _gone(images, taken, reasons), _absent(images, data))
 
 
 def _by_nothing(images: Sequence[Image], _: config.Data) -> list[str]:
@@ -123,14 +126,25 @@ def _refused(unknown: set[str], data: config.Data) -> str:
     )
 
 
+def _absent(images: Sequence[Image], data: config.Data) -> list[str]:
+    """Returns what to say of sites of the test set of which there is no image: one may be misspelt."""
+    there = sorted({image.known.site for image in images} - {""})
+    absent = [site for site in data.split.test_sites if site not in there]
+    return [f"data.split.test_sites: no image is of site {site!r}{did_you_mean(site, there)}" for site in absent]
+
+
 def _nobody(images: Sequence[Image], data: config.Data) -> str:
     if data.split.test == "temporal":
-        return f"data.split.test_from={data.split.test_from!r}: nobody who is taken has a study of that day or later"
+        nobody = f"data.split.test_from={data.split.test_from!r}: nobody who is taken has a study of that day or later"
+        return f"{nobody}; name an earlier day{_KEEPING}"
     if data.split.test == "geographic":
-        there = sorted({image.known.site for image in images} - {""})
-        near = "".join(did_you_mean(site, there) for site in data.split.test_sites if site not in there)
-        return f"data.split.test_sites={data.split.test_sites}: nobody who is taken is of these sites{near}"
-    return "the patients table names nobody 'test' in its column 'split' who has images here"
+        near = "".join(f"; {text}" for text in _absent(images, data))
+        nobody = f"data.split.test_sites={data.split.test_sites}: nobody who is taken is of these sites{near}"
+        return f"{nobody}; name sites that are there{_KEEPING}"
+    return (
+        "the patients table names nobody 'test' in its column 'split' who has images here; name some, by the "
+        "identifiers of the images"
+    )
 
 
 def _gone(images: Sequence[Image], taken: Sequence[str | None], reasons: Sequence[str]) -> dict[str, int]:

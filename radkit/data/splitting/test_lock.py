@@ -94,7 +94,7 @@ def look(folder: Path, about: Mapping[str, Any], of: tuple[str, ...] = ("test_se
         file.write(gap + line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    weights = {one.get("weights") for one in earlier} | {about["weights"]}
+    weights = {str(one.get("weights")) for one in earlier} | {str(about["weights"])}
     return Look(number, len(weights))
 
 

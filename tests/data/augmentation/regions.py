@@ -23,7 +23,7 @@ def region(image: np.ndarray, spacing_mm: tuple[float, ...] = (), **more: Any) -
     slices = image.shape[0] if rank == 3 else 1
     example = {
         "image": image[..., None], "slope": np.ones(slices, np.float32), "intercept": np.zeros(slices, np.float32),
-        "centre": np.float32(0), "deviation": np.float32(1), "low": np.zeros(rank, np.int32),
+        "centre": np.zeros(2, np.float32), "deviation": np.float32(1), "low": np.zeros(rank, np.int32),
         "shape": np.array(image.shape, np.int32), "spacing_mm": np.array(spacing_mm or (1,) * rank, np.float32), **more,
     }  # fmt: skip
     return {name: tf.constant(value) for name, value in example.items()}

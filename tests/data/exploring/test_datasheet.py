@@ -177,3 +177,39 @@ def test_headers_and_tables_become_no_markup(tmp_path):
 def test_readers_who_disagree_are_counted(tmp_path):
     (tmp_path / "adjudication.csv").write_text("record_uid,reader\n1.2,a\n1.2,b\n1.3,a\n", encoding="utf-8")
     assert "Readers disagree on 2 images" in datasheet.page(tmp_path, DATA, FOUND)
+
+
+def test_names_become_neither_links_nor_pictures(tmp_path):
+    names = ("![x](http://evil/x.png)", "[y](javascript:1)", "<img src=x>", "a\\[b](c)", "two\n# lines")
+    sites = {name: {"records": 1, "patients": 1} for name in names}
+    data = dataclasses.replace(DATA, class_names=names)
+    text = datasheet.page(tmp_path, data, {**FOUND, "train": {**part(9), "subgroups": {"site": sites}}})
+    assert not re.search(r"(?<!\\)(?:\\\\)*\[", text)  # each bracket is escaped
+    assert "<img" not in text
+    assert not re.search(r"^# lines", text, re.MULTILINE)
+
+
+def test_patients_in_two_splits_are_not_denied(tmp_path):
+    assert "No patient is in two splits." in datasheet.page(tmp_path, DATA, FOUND)
+    text = datasheet.page(tmp_path, DATA, {**FOUND, "shared_patients": {"count": 2, "patients": ["P1", "P2"]}})
+    assert "Patients in two splits: 2." in text
+    assert "No patient is in two splits" not in text
+
+
+def test_bands_of_age_go_up(tmp_path):
+    bands = ("unknown", "80 and over", "18 to 39", "under 18")
+    found = {
+        **FOUND,
+        "test": {**part(9), "subgroups": {"age_band": {band: {"records": 1, "patients": 1} for band in bands}}},
+    }
+    text = datasheet.page(tmp_path, DATA, found)
+    places = [text.index(f"\n| {band} |") for band in ("under 18", "18 to 39", "80 and over", "unknown")]
+    assert places == sorted(places)
+
+
+def test_an_answer_whose_end_was_deleted_is_kept(tmp_path):
+    first = datasheet.page(tmp_path, DATA, FOUND).replace(datasheet._OPEN, "Mine.", 1)
+    cut = first.replace("<!-- end -->", "", 1)
+    again = datasheet.page(tmp_path, DATA, FOUND, cut)
+    assert "Mine." in again
+    assert "Mine." in datasheet.page(tmp_path, DATA, FOUND, again)

@@ -256,6 +256,7 @@ BROKEN = {
     "class_names must be a list of texts": {"class_names": "no"},
     "largest_distance must be a number, not None": {"largest_distance": None},
     "has the unknown .'colour'.": {"colour": 1},
+    "label_kind must be a text, not 3": {"label_kind": 3},
 }
 
 
@@ -265,6 +266,20 @@ def test_a_schema_that_is_not_understood_is_refused(message: str, trusted: dict[
     path.write_text(json.dumps({**validation.infer(trusted), **BROKEN[message]}))
     with pytest.raises(UserError, match=message):
         validation.read(path)
+
+
+def test_a_schema_that_is_no_json_is_told_as_one_that_a_person_mends(tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_bytes(b"\xff{")
+    with pytest.raises(UserError, match="is no JSON; mend it"):
+        validation.read(tmp_path / "schema.json")
+
+
+def test_many_new_values_are_one_short_line(tmp_path: Path) -> None:
+    found = report(made(test={n: {"site": f"S{n:02d}"} for n in range(20)}), tmp_path)
+    (line,) = [
+        a.text for a in validation.anomalies(found) if (a.name, a.where) == ("value_not_in_training", "test: site")
+    ]
+    assert line == f"{', '.join(f'S{n:02d}' for n in range(10))} and 10 more"
 
 
 def test_no_schema_is_told(tmp_path: Path) -> None:

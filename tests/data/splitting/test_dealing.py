@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -293,6 +293,40 @@ def test_what_was_dealt_before_is_read_from_a_data_set(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path / "folds.json", tmp_path / "empty"):
         with pytest.raises(UserError, match=r"is no data set's folder|must hold one data set"):
             dealing.read_kept(path)
+
+
+@pytest.mark.parametrize(
+    ("patients", "folds"),
+    [
+        ({"train": 5}, None),
+        ({"train": ["a"], "test": ["a"]}, None),
+        ({"train": [["a"]]}, None),
+        ({"train": ["a"]}, []),
+        ({"train": ["a"]}, {"folds": 2, "patients": {"a": [2]}}),
+        ({"train": ["a"]}, {"folds": 2, "patients": {"a": ["x"]}}),
+        ({"train": ["a"]}, {"folds": "2", "patients": {"a": [1]}}),
+        ({"train": ["a"]}, {"folds": 2, "patients": {"a": 1}}),
+    ],
+)
+def test_what_was_changed_by_hand_is_refused(tmp_path: Path, patients: Any, folds: Any) -> None:
+    outputs.write_json(tmp_path / "patients.json", patients)
+    if folds is not None:
+        outputs.write_json(tmp_path / "folds.json", folds)
+    with pytest.raises(UserError, match=r"is not as convert wrote it: each patient in one split"):
+        dealing.read_kept(tmp_path)
+
+
+def test_sites_that_are_not_there_are_told_of() -> None:
+    data = config.Data("d", split=config.Split(test="geographic", test_sites=("north", "sotuh", "west")))
+    units = [Unit(str(n), f"P{n}", (), site=site) for n, site in enumerate(("north", "south", "south"))]
+    dealt = dealing.deal(units, data)
+    assert [patient for patient, side in dealt.split_of.items() if side == "test"] == ["P0"]
+    assert [(found.name, found.text) for found in dealt.findings] == [
+        ("remark", "data.split.test_sites: no image is of site 'sotuh' (did you mean 'south'?)"),
+        ("remark", "data.split.test_sites: no image is of site 'west'"),
+    ]
+    with pytest.raises(UserError, match=r"nobody who is taken .*no image is of site 'sotuh' .*name sites that are"):
+        dealing.deal(units[1:], data)
 
 
 def test_an_image_without_a_row_says_itself_where_and_when_it_is_of() -> None:

@@ -7,6 +7,7 @@ import pytest
 from radkit import config
 from radkit.data.splitting import patients_table
 from radkit.data.splitting.patients_table import Known
+from radkit.dicom import scan
 from radkit.errors import UserError
 
 STUDY = "1.2.3"
@@ -79,6 +80,9 @@ def test_original_identifiers_are_renamed(tmp_path: Path) -> None:
         ("PatientID,date\nP1,1/2/24\n", TEMPORAL, "line 2: date is none; YYYY-MM-DD or YYYYMMDD was expected"),
         ("PatientID,split\nP1,tset\n", data(test="explicit"), r"line 2: split is none of train, .*did you mean 'test'"),
         ("", data(), "PatientID or StudyInstanceUID and one of site were expected"),
+        ("PatientID,site,Date\nP1,A,2024-01-01\n", TEMPORAL, "has the column 'Date'; 'date' is read: rename it"),
+        ('PatientID,site\nP1,"A\nP2,B\n', data(), "line 2: a quote that opens a cell must close it"),
+        ('PatientID,site\nP0,A\nP1,"A\nP2,"B"\n', data(), "line 3: a quote that opens a cell must close it"),
         ("P\0\xff", data(), "were expected"),
     ],
 )
@@ -104,6 +108,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
         (data(test="geographic", test_sites=("A",)), "", "asks for 'site', which is in no patients table"),
         (data(stratify=("site",), site="Manufacturr"), "", "did you mean 'Manufacturer'"),
         (data(stratify=("stage",)), "PatientID,site\nP1,A\n", "'stage', which is no column of --patients patients.csv"),
+        (data(test="temporal", test_from="2024-01-01", date="day"), "", "data.split.date asks for 'day', which is"),
         (data(test="explicit"), "", "needs a column 'split' .* it is in no patients table, as none was given"),
     ],
 )  # fmt: skip
@@ -116,7 +121,21 @@ def test_what_neither_table_nor_headers_have_is_refused(
 
 
 def test_what_is_there_is_enough(tmp_path: Path) -> None:
-    patients_table.require(None, data())
+    for wanted in (data(), TEMPORAL, data(test="temporal", test_from="2024-01-01", date="AcquisitionDate")):
+        patients_table.require(None, wanted)
     patients_table.require(None, data(stratify=("label", "site", "PatientSex"), site="Manufacturer"))
     wanted = data(test="explicit", stratify=("stage",))
     patients_table.require(table(tmp_path, "PatientID,split,stage\nP1,test,2\n", wanted), wanted)
+
+
+def test_patients_without_a_row_are_told_of_and_a_table_of_others_is_refused(tmp_path: Path) -> None:
+    found = table(tmp_path, "PatientID,StudyInstanceUID,site\nP1,,A\n,1.5,B\n", data())
+    images = [
+        scan.Instance(Path("a"), {"PatientID": f"P{n}", "StudyInstanceUID": f"1.{n}"}) for n in (1, 2, 5)
+    ]  # fmt: skip
+    assert found.strangers(images, {"P1", "P5"}) == []
+    (said,) = found.strangers(images, {"P1", "P2", "P5"})
+    assert (said.name, said.text, said.count) == ("remark", "patients.csv: 1 of 3 patients have no row", 1)
+    assert found.strangers(images, set()) == []
+    with pytest.raises(UserError, match=r"no row of any of the 1 patients; .* the original ones with --key"):
+        found.strangers(images, {"P2"})

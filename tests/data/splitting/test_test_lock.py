@@ -36,9 +36,9 @@ def test_only_the_first_look_is_without_a_warning() -> None:
 def test_a_line_that_was_damaged_or_cut_short_is_a_look(tmp_path: Path) -> None:
     test_lock.look(tmp_path, about())
     with (tmp_path / test_lock.LOOKS).open("a") as file:
-        file.write('[1]\n{"look": 2, "wei')
-    assert test_lock.look(tmp_path, about()).number == 4
+        file.write('[1]\n{"weights": {}}\n{"look": 2, "wei')
     assert test_lock.look(tmp_path, about()).number == 5
+    assert test_lock.look(tmp_path, about()).number == 6
 
 
 def _look(folder: Path, count: int) -> None:

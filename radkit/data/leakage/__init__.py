@@ -1,0 +1,1 @@
+"""Whether what a model is tested on is also what it learns from: identifiers, pixels, headers."""
