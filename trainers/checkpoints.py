@@ -58,12 +58,12 @@ class State:
     @property
     def step(self) -> int:
         """Steps taken."""
-        return int(self._step)
+        return int(self._step.read_value())  # of all replicas: a mirrored variable is no number
 
     @property
     def best(self) -> float:
         """Best validation score so far."""
-        return float(self._best)
+        return float(self._best.read_value())
 
     def save(self, step: int, best: float) -> None:
         """Saves all of it."""

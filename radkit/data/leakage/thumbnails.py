@@ -8,6 +8,7 @@ from scipy import ndimage
 
 SIDE = {2: 160, 3: 64}  # voxels along the longest side, by rank
 _STEPS = 65535
+_PADDED = 0  # value of a thumbnail where the image is padding; all others are above it
 _LEAST_SIDE = 8  # of a thumbnail's shortest: what is thinner (one slice) has no third dimension to speak of
 _REACH = {2: 5.0, 3: 2.5}  # of what local contrast means: standard deviation of the Gaussian, voxels of a thumbnail
 _BY_RANK = 0.6
@@ -17,7 +18,7 @@ _NEAR = 0.03  # share of padding around a voxel from which on it is at its edge
 
 
 def of_record(record: Mapping[str, Any]) -> np.ndarray | None:
-    """Returns a record's image, small and isotropic: uint16 from black to white, or None where it has one value.
+    """Returns a record's image, small and isotropic: uint16 from black (1) to white, 0 where it is padding, or None where it has one value.
 
     Args:
         record: Values by field name, of a radiograph or a volume.
@@ -42,17 +43,18 @@ def of_image(image: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray | None:
     if not finite.any():
         return None
     values = np.where(finite, values, values[finite].min())
-    small = _resized(values, spacing_mm)
+    small, padded = _resized(values, spacing_mm)
     low, high = np.percentile(small, (0.1, 99.9))
     if high <= low:
         low, high = small.min(), small.max()
     if high <= low:
         return None
-    scaled = np.clip((small - low) / (high - low), 0, 1) * _STEPS
-    return scaled.round().astype(np.uint16)
+    scaled = np.clip((small - low) / (high - low), 0, 1) * (_STEPS - 1) + 1
+    return np.where(padded, _PADDED, scaled.round()).astype(np.uint16)
 
 
-def _resized(values: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+def _resized(values: np.ndarray, spacing_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the image on the thumbnail's grid, and where it is padding."""
     known = np.isfinite(spacing_mm).all() and (spacing_mm > 0).all()
     spacing = spacing_mm if known else np.ones(values.ndim)
     extent = np.array(values.shape) * spacing
@@ -61,10 +63,12 @@ def _resized(values: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     blocks = np.maximum(np.array(values.shape) // sizes, 1)
     values = _block_means(values, blocks)
     zoom = np.array(values.shape) / sizes
-    values = ndimage.gaussian_filter(values, np.where(zoom > 1, 0.4 * zoom, 0), mode="nearest", truncate=3)
     grid = [(np.arange(n) + 0.5) * z - 0.5 for n, z in zip(sizes, zoom)]
+    nearest = [np.clip(np.round(axis), 0, n - 1).astype(int) for axis, n in zip(grid, values.shape)]
+    padded = _padding(values)[np.ix_(*nearest)]
+    values = ndimage.gaussian_filter(values, np.where(zoom > 1, 0.4 * zoom, 0), mode="nearest", truncate=3)
     order = 3 if (zoom < 0.75).any() else 1
-    return ndimage.map_coordinates(values, np.meshgrid(*grid, indexing="ij"), order=order, mode="nearest")
+    return ndimage.map_coordinates(values, np.meshgrid(*grid, indexing="ij"), order=order, mode="nearest"), padded
 
 
 def _block_means(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -89,8 +93,9 @@ def levelled(thumbnail: np.ndarray) -> np.ndarray:
     reach = _REACH[values.ndim]
     mean = ndimage.gaussian_filter(values, reach, mode="nearest", truncate=3)
     spread = ndimage.gaussian_filter(np.square(values - mean), reach, mode="nearest", truncate=3)
-    flat = _padding(thumbnail.astype(np.float32) / _STEPS, reach)
-    return np.where(flat, 0, (values - mean) / (np.sqrt(spread) + _FLOOR))
+    padded = (thumbnail == _PADDED).astype(np.float32)
+    beside = ndimage.gaussian_filter(padded, reach, mode="nearest", truncate=2) > _NEAR
+    return np.where(beside, 0, (values - mean) / (np.sqrt(spread) + _FLOOR))
 
 
 def _spread(thumbnail: np.ndarray) -> np.ndarray:
@@ -105,16 +110,13 @@ def _spread(thumbnail: np.ndarray) -> np.ndarray:
     return np.asarray(mixed.astype(np.float32)[thumbnail])
 
 
-def _padding(values: np.ndarray, reach: float) -> np.ndarray:
-    """Returns where an image's border holds one value, and somewhat beyond.
+def _padding(values: np.ndarray) -> np.ndarray:
+    """Returns where an image's border holds one value, and three voxels beyond.
 
     The edge of what was padded is the strongest one, and says nothing of what the image shows.
     """
-    span = ndimage.maximum_filter(values, 5) - ndimage.minimum_filter(values, 5)
-    flat = span < _FLAT
+    span = ndimage.maximum_filter(values, 3) - ndimage.minimum_filter(values, 3)
+    flat = span <= _FLAT * np.ptp(values)
     labels, _ = ndimage.label(np.pad(flat, 1, constant_values=True))
-    inner = labels[(slice(1, -1),) * values.ndim]
-    outside = flat & (inner == labels.flat[0])
-    if not outside.any():
-        return outside
-    return np.asarray(ndimage.gaussian_filter(outside.astype(np.float32), reach, mode="nearest", truncate=2) > _NEAR)
+    outside = flat & (labels[(slice(1, -1),) * values.ndim] == labels.flat[0])
+    return np.asarray(ndimage.maximum_filter(outside, 7) if outside.any() else outside)

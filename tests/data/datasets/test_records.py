@@ -1,16 +1,19 @@
 """Data sets that radkit wrote, opened by stock TFDS in a process that cannot import radkit."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from radkit.data import convert, datasets, records, schema, shards
+from radkit import config
+from radkit.data import contents, convert, datasets, records, schema, shards
 from radkit.data.datasets.records import features
 from radkit.errors import UserError
 from tests.conftest import MadeUp
@@ -131,3 +134,29 @@ def test_the_builder_finds_the_one_data_set_below_a_folder(volumes: MadeUp, tmp_
     np.testing.assert_array_equal(first["image"], decoded["image"])
     with pytest.raises(UserError, match="must hold one data set"):
         datasets.builder(tmp_path)
+
+
+def test_a_builder_splits_as_the_config_says() -> None:
+    split = config.Split(test="geographic", test_sites=("B",))
+    units = [contents.Unit(str(n), f"P{n}", (), site="AB"[n % 2]) for n in range(20)]
+
+    class Made(datasets.records.Records, skip_registration=True):  # type: ignore[call-arg]
+        def __init__(self) -> None: ...
+
+        def data(self) -> config.Data:
+            return config.Data("d", split=split)
+
+        def units(self, folder: Path) -> list[contents.Unit]:
+            return units
+
+        def _generate_examples(self, units: Any) -> Any:
+            return units
+
+    made = Made.__new__(Made)
+    with pytest.raises(UserError, match="asks for 'site', which is in no patients table"):
+        made._split_generators(SimpleNamespace(manual_dir="."))
+    split = config.Split(test="geographic", test_sites=("B",), site="Manufacturer")
+    units = [dataclasses.replace(unit, facts=(("Manufacturer", unit.site),)) for unit in units]
+    found = made._split_generators(SimpleNamespace(manual_dir="."))
+    assert [unit.patient_id for unit in found["test"]] == [f"P{n}" for n in range(1, 20, 2)]
+    assert {unit.site for name in ("train", "validation") for unit in found[name]} == {"A"}
