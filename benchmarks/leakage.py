@@ -56,12 +56,13 @@ def rescaled(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def windowed(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    low, high = np.quantile(image, [random.uniform(0, 0.08), random.uniform(0.92, 1)])
+    shown = image[image > 0.05]  # a window is set for the body, not for the air around it
+    low, high = np.quantile(shown, [random.uniform(0, 0.06), random.uniform(0.94, 1)])
     return np.clip((image - low) / (high - low), 0, 1)
 
 
 def bent(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    return image ** np.exp(random.uniform(np.log(0.5), np.log(2)))
+    return image ** np.exp(random.uniform(np.log(0.6), np.log(1.7)))
 
 
 def inverted(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -40,9 +40,15 @@ def experiment(run: Path) -> config.Experiment:
     """Returns a run's experiment.
 
     Raises:
-        UserError: The file is missing, damaged or not as train wrote it.
+        UserError: The file is missing, damaged or not as train wrote it, or has settings that this radkit does not.
     """
-    return config.from_json(_read(run / CONFIG, ("experiment",))["experiment"])
+    found = _read(run / CONFIG, ("experiment",))["experiment"]
+    try:
+        return config.from_json(found)
+    except UserError as error:
+        raise UserError(
+            f"{run / CONFIG}: {error}; if another version of radkit wrote it, train the run again"
+        ) from error
 
 
 def manifest(run: Path) -> dict[str, Any]:

@@ -50,7 +50,10 @@ def version_folder(output: Path, task: str) -> Path:
 def test_every_verb_runs_and_the_table_and_the_page_say_so(chain: tuple[Path, str]) -> None:
     output, printed = chain
     table = printed[printed.index("main figure") :]
-    verbs = ("index", "anonymize", "curate", "convert", "statistics", "check-leakage", "train", "evaluate", "export", "serve", "predict")
+    verbs = (
+        "index", "anonymize", "curate", "convert", "statistics", "check-leakage", "train", "evaluate", "export",
+        "serve", "predict",
+    )  # fmt: skip
     assert all(re.search(rf"^{verb} ", table, re.MULTILINE) for verb in verbs)
     page = (output / "demo.html").read_text()
     assert page.count("<img") >= 10

@@ -5,8 +5,8 @@
 Public images (see `data/LICENSES.md` beside this module) are written out as the DICOM export of an invented hospital,
 so that there is something to de-identify. Then each verb runs as a person would run it: index, anonymize, curate,
 convert, statistics, check-leakage, train, evaluate, export, serve, predict; for 3-D segmentation (hippocampus in MR)
-and for classification (chest radiographs). It ends with a table of steps and `<output>/demo.html`. The same command gives the
-same splits, records and figures again; an --output of an earlier demo is made anew.
+and for classification (chest radiographs). It ends with a table of steps and `<output>/demo.html`. The same command
+gives the same splits, records and figures again; an --output of an earlier demo is made anew.
 
 Exit status: 0 done; 2 refused or a step failed (its own words are shown).
 """

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from radkit import config
-from radkit.data import convert, pipeline, shards
+from radkit.data import convert, pipeline, prepare, shards
 from radkit.errors import UserError
 from tests.data.feeding import made
 
@@ -54,8 +55,10 @@ def number_of(uid: bytes) -> int:
 IN_A_NEW_PROCESS = """
 import hashlib, json, sys
 from pathlib import Path
+import tensorflow as tf
 from radkit import config
 from radkit.data import convert, pipeline
+tf.config.threading.set_intra_op_parallelism_threads(7)
 asked = config.from_json(json.loads(sys.argv[2]))
 dataset = pipeline.training(Path(sys.argv[1]), asked, convert.fields_of(asked.data), int(sys.argv[3]))
 batch = next(iter(dataset))
@@ -64,12 +67,19 @@ print(hashlib.sha256(b"".join(batch[name].numpy().tobytes() for name in sorted(b
 
 
 class TestSteps:
-    def test_a_new_process_goes_on_with_the_same_bytes(self, volumes: Path) -> None:
-        augment = config.Augment(flip=(True,) * 3, noise=0.1, gamma=0.2)
-        asked = experiment(VOLUMES, augment, sampling=config.Sampling(foreground=0.5))
-        expected = batches(volumes, asked, 6)[5]
-        said = [sys.executable, "-c", IN_A_NEW_PROCESS, str(volumes), json.dumps(config.to_json(asked)), "5"]
-        done = subprocess.run(said, capture_output=True, text=True, timeout=200, cwd=Path(__file__).parents[2])
+    def test_a_new_process_goes_on_with_the_same_bytes_whatever_its_threads(self, tmp_path: Path) -> None:
+        # Large enough that TensorFlow and BLAS share their sums out among the threads that there are.
+        data = dataclasses.replace(VOLUMES, spacing_mm=(1.0, 1.0, 1.2))
+        every = [made.values(data, n, (20, 90 + n, 80)) for n in range(3)]
+        folder = made.write(tmp_path, data, {"train": every})
+        augment = config.Augment(flip=(False, False, True), noise=0.1, gamma=0.2)
+        asked = experiment(data, augment, sampling=config.Sampling(foreground=0.5))
+        expected = batches(folder, asked, 6)[5]
+        said = [sys.executable, "-c", IN_A_NEW_PROCESS, str(folder), json.dumps(config.to_json(asked)), "5"]
+        threads = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        done = subprocess.run(
+            said, capture_output=True, text=True, timeout=200, cwd=Path(__file__).parents[2], env=threads
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         digest = hashlib.sha256(b"".join(expected[name].tobytes() for name in sorted(expected))).hexdigest()
         assert done.stdout.split()[-1] == digest
@@ -112,14 +122,38 @@ class TestSteps:
         assert all(mask.any() for mask in seen)  # every second example
         assert 30 < sum(int(mask.sum()) for mask in seen) < 45  # the others lie anywhere
 
+    def test_the_same_is_seen_in_training_and_in_use(self, tmp_path: Path) -> None:
+        # A constant image with a slope, and small differences far from 0: both show how values are rounded.
+        random = np.random.default_rng(0)
+        data = dataclasses.replace(VOLUMES, image_size=(8, 12, 12), size_multiple=4, image_dtype="float32")
+        pictures = [np.full((8, 12, 12, 1), 12345.0), random.normal(1e5, 2.0, (8, 12, 12, 1))]
+        slopes = {"rescale_slope": np.full(8, 0.37, np.float32)}, {"rescale_slope": np.ones(8, np.float32)}
+        for number, (picture, slope) in enumerate(zip(pictures, slopes)):
+            record = made.values(data, number, (8, 12, 12), image=picture.astype(np.float32), **slope)
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            made.write(folder, data, {"train": [record]}, 1)
+            (whole,) = pipeline.records(folder, "train", convert.fields_of(data))
+            expected, _ = prepare.prepare(whole["values"][None], whole["spacing_mm"][None], data)
+            (batch,) = batches(folder, experiment(data, batch_size=1), 1)
+            np.testing.assert_allclose(batch["image"], expected, atol=2e-6)
+            assert (np.abs(expected).max() > 1) == bool(number)
+
 
 class TestHosts:
+    def test_each_host_gets_foreground_of_its_records(self, volumes: Path) -> None:
+        data = dataclasses.replace(VOLUMES, image_size=(1, 1, 1))
+        asked = experiment(data, sampling=config.Sampling(foreground=0.5))  # one example of two: a batch of both hosts
+        seen = [[b["mask"].item() for b in batches(volumes, asked, 40, host=h, num_hosts=2)] for h in (0, 1)]
+        assert all(any(pair) for pair in zip(*seen))
+        assert all(15 <= sum(of_host) <= 35 for of_host in seen)
+
     def test_hosts_see_their_own_records_and_together_all(self, volumes: Path) -> None:
         data = dataclasses.replace(VOLUMES, image_size=(12, 12, 16))  # whole images, whose sizes tell them apart
         asked = experiment(data, batch_size=6)
         seen = []
         for host in range(3):
-            of_host = batches(volumes, asked, 20, host=host, num_hosts=3)
+            of_host = batches(volumes, asked, 8, host=host, num_hosts=3)
             assert {batch["image"].shape[0] for batch in of_host} == {2}
             masks = [int(mask.sum()) for batch in of_host for mask in batch["mask"]]
             seen.append(set(masks))
@@ -232,7 +266,7 @@ class TestDevice:
         ("spacing", "host"),
         [
             ((), config.Augment(rotate=(15.0, 0.0, 0.0), shift=0.1)),
-            ((1.5, 1.0, 1.0), config.Augment(flip=(True, False, True), gain=0.2)),
+            ((1.5, 1.0, 1.0), config.Augment(flip=(True, False, False), gain=0.2)),
         ],
     )
     def test_the_accelerator_makes_what_the_host_makes(
@@ -264,6 +298,17 @@ def test_damage_among_the_pixels_is_named_when_it_is_met(volumes: Path, tmp_path
     said = rf"^{shard.name} is damaged or cut short; convert the data set again$"
     with pytest.raises(UserError, match=said), pipeline.damage_named(tmp_path, ("train",)):
         batches(tmp_path, experiment(VOLUMES), 20)
+
+
+def test_a_shard_that_is_gone_is_named(volumes: Path, tmp_path: Path) -> None:
+    for path in volumes.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    asked = experiment(VOLUMES)
+    found = pipeline.opened(tmp_path, asked, convert.fields_of(VOLUMES))
+    for shard in shards.split_files(tmp_path, "train"):
+        shard.unlink()
+    with pytest.raises(UserError, match=r"train.*cannot be read now; look for the disk$"):
+        found.example(0)
 
 
 def test_another_error_of_a_data_set_stays_what_it_is(volumes: Path) -> None:

@@ -113,6 +113,18 @@ class TestRefused:
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
+    def test_a_run_of_another_radkit_is_told_from_a_slip(
+        self, volumes: MadeUp, run_folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(run_folders["segmentation"], tmp_path / "run")
+        said = json.loads((tmp_path / "run" / runs.CONFIG).read_text())
+        said["experiment"]["trainer"]["shuffle_records"] = 4
+        outputs.write_json(tmp_path / "run" / runs.CONFIG, said)
+        assert call(tmp_path / "run", volumes.folder, tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert "no setting 'trainer.shuffle_records'" in error
+        assert "if another version of radkit wrote it, train the run again" in error
+
     def test_weights_that_are_not_the_runs(
         self,
         volumes: MadeUp,

@@ -22,10 +22,11 @@ import sys
 import keras, numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
 from radkit import config, models, tasks
-from trainers import loop, strategy
+from trainers import checkpoints, loop, strategy
 
-clip_norm = float(sys.argv[1])
+clip_norm, folder = float(sys.argv[1]), Path(sys.argv[2])
 experiment = config.Experiment(
     data=config.Data(dataset="x", mask_labels=("a",)), model=config.Model("unet"), task=config.Task("segmentation"),
     optimizer=config.Optimizer(learning_rate=1e-2, warmup_steps=1))
@@ -40,11 +41,15 @@ def weights(name):
         network = models.build("unet", input_shape=(8, 8, 8, 1), num_classes=2, filters=(4, 8))
         optimizer = loop.new_optimizer(experiment)
         optimizer.build(network.trainable_variables)
+        state = checkpoints.State(folder / name, network, optimizer)
+    assert (state.step, state.best) == (0, -np.inf)
     step = loop.train_step(devices, network, optimizer, tasks.find("segmentation"), clip_norm=clip_norm, batch_size=4)
     dataset = tf.data.Dataset.from_generator(
         lambda: batches, output_signature={"image": tf.TensorSpec((4, 8, 8, 8, 1), tf.float32),
                                            "mask": tf.TensorSpec((4, 8, 8, 8, 1), tf.uint8)})
     losses = [float(step(batch)) for batch in devices.experimental_distribute_dataset(dataset)]
+    state.save(5, 0.5)
+    assert (state.step, state.best) == (5, 0.5)
     return devices.num_replicas_in_sync, losses, [np.array(w) for w in network.get_weights()]
 
 one, losses, expected = weights("one")
@@ -58,9 +63,9 @@ print("equal", len(losses))
 
 
 @pytest.mark.parametrize("clip_norm", [0.05, pytest.param(0.0, marks=pytest.mark.slow)])
-def test_two_devices_give_the_weights_of_one(clip_norm: float) -> None:
+def test_two_devices_give_the_weights_of_one(clip_norm: float, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ON_TWO_DEVICES, str(clip_norm)],
+        [sys.executable, "-W", "ignore", "-c", ON_TWO_DEVICES, str(clip_norm), str(tmp_path)],
         capture_output=True, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.stdout.strip() == "equal 5", done.stderr[-3000:]

@@ -12,13 +12,18 @@ _PADDED = 0  # value of a thumbnail where the image is padding; all others are a
 _LEAST_SIDE = 8  # of a thumbnail's shortest: what is thinner (one slice) has no third dimension to speak of
 _REACH = {2: 5.0, 3: 2.5}  # of what local contrast means: standard deviation of the Gaussian, voxels of a thumbnail
 _BY_RANK = 0.6
+_GRAIN = 1.0  # what varies from voxel to voxel: standard deviation of the Gaussian that takes it out
+# How much more grain counts than structure in what values are divided by; volumes are too coarse to tell them apart.
+_AGAINST = {2: 6.0, 3: 0.0}
 _FLOOR = 0.03  # share of the range below which contrast is nothing
-_FLAT = 0.01  # share of the range within which values are one value
+_BINS = 100  # of the range; what falls into one is one value
+_BESIDE = 7  # voxels that one of padding is widened to
+_COMMON = 0.25  # share of a border's voxels that are padding, if there is some
 _NEAR = 0.03  # share of padding around a voxel from which on it is at its edge
 
 
 def of_record(record: Mapping[str, Any]) -> np.ndarray | None:
-    """Returns a record's image, small and isotropic: uint16 from black (1) to white, 0 where it is padding, or None where it has one value.
+    """Returns a record's image, small and isotropic, or None where it has one value; see `of_image`.
 
     Args:
         record: Values by field name, of a radiograph or a volume.
@@ -94,29 +99,39 @@ def levelled(thumbnail: np.ndarray) -> np.ndarray:
     mean = ndimage.gaussian_filter(values, reach, mode="nearest", truncate=3)
     spread = ndimage.gaussian_filter(np.square(values - mean), reach, mode="nearest", truncate=3)
     padded = (thumbnail == _PADDED).astype(np.float32)
+    fine = np.square(values - ndimage.gaussian_filter(values, _GRAIN, mode="nearest", truncate=3))
+    noise = ndimage.gaussian_filter(fine, reach, mode="nearest", truncate=3)
     beside = ndimage.gaussian_filter(padded, reach, mode="nearest", truncate=2) > _NEAR
-    return np.where(beside, 0, (values - mean) / (np.sqrt(spread) + _FLOOR))
+    return np.where(beside, 0, (values - mean) / (np.sqrt(spread + _AGAINST[values.ndim] * noise) + _FLOOR))
 
 
 def _spread(thumbnail: np.ndarray) -> np.ndarray:
     """Returns values between what they are and their ranks, 0 to 1.
 
-    Brain is a hundredth of a CT's range and a third of its voxels: by rank it is seen as in a narrow window. Ranks
-    alone would show noise in air.
+    Brain is a hundredth of a CT's range and a third of its voxels: by rank it is seen as in a narrow window.
     """
     counts = np.bincount(thumbnail.ravel(), minlength=_STEPS + 1)
-    ranks = (np.cumsum(counts) - counts / 2) / thumbnail.size
+    counts[_PADDED] = 0
+    ranks = np.cumsum(counts) / max(counts.sum(), 1)
     mixed = _BY_RANK * ranks + (1 - _BY_RANK) * np.arange(_STEPS + 1) / _STEPS
     return np.asarray(mixed.astype(np.float32)[thumbnail])
 
 
 def _padding(values: np.ndarray) -> np.ndarray:
-    """Returns where an image's border holds one value, and three voxels beyond.
+    """Returns where an image holds the one value that is commonest at its border, as far as that reaches from there.
 
-    The edge of what was padded is the strongest one, and says nothing of what the image shows.
+    The edge of what was padded is the strongest one, and says nothing of what the image shows; a few voxels beside it
+    are left out, too. Volumes are seldom padded, and the skin against air is of use in them.
     """
-    span = ndimage.maximum_filter(values, 3) - ndimage.minimum_filter(values, 3)
-    flat = span <= _FLAT * np.ptp(values)
-    labels, _ = ndimage.label(np.pad(flat, 1, constant_values=True))
-    outside = flat & (labels[(slice(1, -1),) * values.ndim] == labels.flat[0])
-    return np.asarray(ndimage.maximum_filter(outside, 7) if outside.any() else outside)
+    inner = np.zeros(values.shape, bool)
+    inner[(slice(1, -1),) * values.ndim] = True
+    low, span = values.min(), np.ptp(values)
+    counts, edges = np.histogram(values[~inner], _BINS, (low, low + max(span, 1e-9)))
+    if values.ndim == 3 or counts.max() < _COMMON * counts.sum():
+        return np.zeros(values.shape, bool)
+    value = edges[np.argmax(counts)] + span / _BINS / 2
+    same = np.abs(values - value) <= span / _BINS
+    labels, _ = ndimage.label(same)
+    reached = np.unique(labels[~inner])
+    outside = np.isin(labels, reached[reached > 0])
+    return np.asarray(ndimage.maximum_filter(outside, _BESIDE))
