@@ -307,7 +307,7 @@ def test_a_shard_that_is_gone_is_named(volumes: Path, tmp_path: Path) -> None:
     found = pipeline.opened(tmp_path, asked, convert.fields_of(VOLUMES))
     for shard in shards.split_files(tmp_path, "train"):
         shard.unlink()
-    with pytest.raises(UserError, match=r"train.*cannot be read now; look for the disk$"):
+    with pytest.raises(UserError, match=r"train.*cannot be read now; check the disk$"):
         found.example(0)
 
 

@@ -78,6 +78,4 @@ def _map(path: Path) -> mmap.mmap:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # ValueError: it is empty
-        raise UserError(
-            f"{path.name} was there when training began and cannot be read now; look for the disk"
-        ) from error
+        raise UserError(f"{path.name} was there when training began and cannot be read now; check the disk") from error

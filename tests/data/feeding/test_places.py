@@ -126,3 +126,13 @@ def test_few_files_are_open_at_once_and_views_outlive_them(folder: Path, monkeyp
     assert len(files._open) == 1
     assert [view.shape[1] for view in views] == [30, 32, 34, 31, 33]
     assert all(int(view.max()) > 800 for view in views)
+
+
+def test_pages_that_are_given_back_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, files = places.find(folder, ("train",), FIELDS, ("image",)), mapped.Shards()
+    views = [files.array(record, "image") for record in found]
+    expected = [view.copy() for view in views]
+    monkeypatch.setattr(mapped, "_MOST_GIVEN", 0)  # each time
+    for record, view, image in zip(found, views, expected):
+        np.testing.assert_array_equal(files.array(record, "image"), image)
+        np.testing.assert_array_equal(view, image)
