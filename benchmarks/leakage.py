@@ -5,9 +5,9 @@
 Half of the patients are trained on. The test set holds the others, and copies of training images under new names:
 turned by any angle, mirrored, rescaled, windowed, with another gamma, inverted, cropped, noisy, as JPEG; each
 treatment alone, and all of them together. Images are the demo's radiographs (radkit/demo/data/chest), whose patients
-its table names; of PNG and JPEG files of further folders the patient is what `annotations.json` beside the folder says
-("file", "patientid"), else what stands before "-IM-" in the name, else the whole name. Printed: recall by treatment,
-and the false alarms among all pairs of different patients, which are named.
+its table names; of PNG and JPEG files of further folders each is taken for a patient of its own, or what stands before
+the first "-IM-" of its name is. Printed: recall by treatment, and the false alarms among all pairs of different
+patients, which are named.
 """
 
 import argparse
@@ -56,13 +56,12 @@ def rescaled(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def windowed(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    shown = image[image > 0.05]  # a window is set for the body, not for the air around it
-    low, high = np.quantile(shown, [random.uniform(0, 0.06), random.uniform(0.94, 1)])
+    low, high = np.quantile(image, [random.uniform(0, 0.08), random.uniform(0.92, 1)])
     return np.clip((image - low) / (high - low), 0, 1)
 
 
 def bent(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    return image ** np.exp(random.uniform(np.log(0.6), np.log(1.7)))
+    return image ** np.exp(random.uniform(np.log(0.5), np.log(2)))
 
 
 def inverted(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -106,14 +105,8 @@ def images_of(folders: list[Path]) -> list[tuple[str, str, Path]]:
             (f"demo{row['patient_id']}", row["file"], DEMO / "images" / row["file"]) for row in csv.DictReader(file)
         ]
     for folder in folders:
-        table = folder.parent / "annotations.json"
-        said = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else []
-        patients = {one["file"]: one["patientid"] for one in said}
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
-        found += [
-            (f"{folder.parent.name}-{patients.get(path.name) or path.name.split('-IM-')[0]}", path.name, path)
-            for path in paths
-        ]
+        found += [(f"{folder.name}-{path.name.split('-IM-')[0]}", path.name, path) for path in paths]
     return found
 
 

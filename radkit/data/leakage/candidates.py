@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-EACH = {2: 4, 3: 8}  # candidates of a record, by rank; volumes are fewer, and turned in more ways
+EACH = 4  # candidates of a record
 _FEATURES = 32  # of a descriptor, after the principal components
 _NEIGHBOURS = 4  # of a place
 _PROBES = 4  # cells in which a place is looked up
@@ -21,9 +21,7 @@ _BLOCK = 4096
 _TRAINING = 200_000
 
 
-def find(
-    descriptors: np.ndarray, scales: np.ndarray, owners: np.ndarray, apart: np.ndarray, each: int
-) -> list[tuple[int, int]]:
+def find(descriptors: np.ndarray, scales: np.ndarray, owners: np.ndarray, apart: np.ndarray) -> list[tuple[int, int]]:
     """Returns pairs of records, (lower, higher) number, sorted: each record's few most likely partners.
 
     Args:
@@ -31,7 +29,6 @@ def find(
         scales: Of the places, (places,).
         owners: The record's number of each place, (places,).
         apart: By record: records of one value are not compared with each other.
-        each: Most partners of a record.
     """
     if not len(descriptors):
         return []
@@ -39,7 +36,7 @@ def find(
     votes: list[np.ndarray] = []
     for places, neighbours in _nearest(projected, apart[owners]):
         votes.append(_votes(places, neighbours, scales, owners))
-    return _chosen(np.concatenate(votes), int(owners.max()) + 1, each)
+    return _chosen(np.concatenate(votes), int(owners.max()) + 1)
 
 
 def _projected(descriptors: np.ndarray) -> np.ndarray:
@@ -137,7 +134,7 @@ def _votes(places: np.ndarray, neighbours: np.ndarray, scales: np.ndarray, owner
     return np.stack([low, high, np.where(swapped, -ratio, ratio)], 1).astype(np.int32)
 
 
-def _chosen(votes: np.ndarray, count: int, each: int) -> list[tuple[int, int]]:
+def _chosen(votes: np.ndarray, count: int) -> list[tuple[int, int]]:
     if not len(votes):
         return []
     lowest = int(votes[:, 2].min()) - 1
@@ -151,13 +148,13 @@ def _chosen(votes: np.ndarray, count: int, each: int) -> list[tuple[int, int]]:
     pairs, starts = np.unique(keys // span, return_index=True)
     strength = np.maximum.reduceat(together, starts)
     keep = strength >= _LEAST_VOTES
-    return _strongest(pairs[keep] // count, pairs[keep] % count, strength[keep], each)
+    return _strongest(pairs[keep] // count, pairs[keep] % count, strength[keep])
 
 
-def _strongest(low: np.ndarray, high: np.ndarray, strength: np.ndarray, each: int) -> list[tuple[int, int]]:
+def _strongest(low: np.ndarray, high: np.ndarray, strength: np.ndarray) -> list[tuple[int, int]]:
     """Returns pairs that are among the strongest of either of their records."""
     mine, other, pair = np.r_[low, high], np.r_[high, low], np.tile(np.arange(len(low)), 2)
     order = np.lexsort((other, -np.tile(strength, 2), mine))
     _, starts, counts = np.unique(mine[order], return_index=True, return_counts=True)
     place = np.arange(len(order)) - np.repeat(starts, counts)
-    return sorted({(int(low[n]), int(high[n])) for n in pair[order[place < each]]})
+    return sorted({(int(low[n]), int(high[n])) for n in pair[order[place < EACH]]})

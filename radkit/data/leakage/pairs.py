@@ -71,7 +71,7 @@ def likely(rows: Sequence[Row], store: Store) -> list[tuple[int, int]]:
         owners = np.repeat(np.arange(len(numbers)), [len(p.scales) for p in places])
         descriptors = np.concatenate([p.descriptors for p in places])
         scales = np.concatenate([p.scales for p in places])
-        chosen = candidates.find(descriptors, scales, owners, of[numbers], candidates.EACH[rank])
+        chosen = candidates.find(descriptors, scales, owners, of[numbers])
         found += [(numbers[a], numbers[b]) for a, b in chosen]
     return sorted(set(found) - same)
 

@@ -8,22 +8,16 @@ from scipy import ndimage
 
 SIDE = {2: 160, 3: 64}  # voxels along the longest side, by rank
 _STEPS = 65535
-_PADDED = 0  # value of a thumbnail where the image is padding; all others are above it
 _LEAST_SIDE = 8  # of a thumbnail's shortest: what is thinner (one slice) has no third dimension to speak of
 _REACH = {2: 5.0, 3: 2.5}  # of what local contrast means: standard deviation of the Gaussian, voxels of a thumbnail
 _BY_RANK = 0.6
-_GRAIN = 1.0  # what varies from voxel to voxel: standard deviation of the Gaussian that takes it out
-# How much more grain counts than structure in what values are divided by; volumes are too coarse to tell them apart.
-_AGAINST = {2: 6.0, 3: 0.0}
 _FLOOR = 0.03  # share of the range below which contrast is nothing
-_BINS = 100  # of the range; what falls into one is one value
-_BESIDE = 7  # voxels that one of padding is widened to
-_COMMON = 0.25  # share of a border's voxels that are padding, if there is some
+_FLAT = 0.01  # share of the range within which values are one value
 _NEAR = 0.03  # share of padding around a voxel from which on it is at its edge
 
 
 def of_record(record: Mapping[str, Any]) -> np.ndarray | None:
-    """Returns a record's image, small and isotropic, or None where it has one value; see `of_image`.
+    """Returns a record's image, small and isotropic: uint16 from black to white, or None where it has one value.
 
     Args:
         record: Values by field name, of a radiograph or a volume.
@@ -48,18 +42,17 @@ def of_image(image: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray | None:
     if not finite.any():
         return None
     values = np.where(finite, values, values[finite].min())
-    small, padded = _resized(values, spacing_mm)
+    small = _resized(values, spacing_mm)
     low, high = np.percentile(small, (0.1, 99.9))
     if high <= low:
         low, high = small.min(), small.max()
     if high <= low:
         return None
-    scaled = np.clip((small - low) / (high - low), 0, 1) * (_STEPS - 1) + 1
-    return np.where(padded, _PADDED, scaled.round()).astype(np.uint16)
+    scaled = np.clip((small - low) / (high - low), 0, 1) * _STEPS
+    return scaled.round().astype(np.uint16)
 
 
-def _resized(values: np.ndarray, spacing_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the image on the thumbnail's grid, and where it is padding."""
+def _resized(values: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     known = np.isfinite(spacing_mm).all() and (spacing_mm > 0).all()
     spacing = spacing_mm if known else np.ones(values.ndim)
     extent = np.array(values.shape) * spacing
@@ -68,12 +61,10 @@ def _resized(values: np.ndarray, spacing_mm: np.ndarray) -> tuple[np.ndarray, np
     blocks = np.maximum(np.array(values.shape) // sizes, 1)
     values = _block_means(values, blocks)
     zoom = np.array(values.shape) / sizes
-    grid = [(np.arange(n) + 0.5) * z - 0.5 for n, z in zip(sizes, zoom)]
-    nearest = [np.clip(np.round(axis), 0, n - 1).astype(int) for axis, n in zip(grid, values.shape)]
-    padded = _padding(values)[np.ix_(*nearest)]
     values = ndimage.gaussian_filter(values, np.where(zoom > 1, 0.4 * zoom, 0), mode="nearest", truncate=3)
+    grid = [(np.arange(n) + 0.5) * z - 0.5 for n, z in zip(sizes, zoom)]
     order = 3 if (zoom < 0.75).any() else 1
-    return ndimage.map_coordinates(values, np.meshgrid(*grid, indexing="ij"), order=order, mode="nearest"), padded
+    return ndimage.map_coordinates(values, np.meshgrid(*grid, indexing="ij"), order=order, mode="nearest")
 
 
 def _block_means(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -98,40 +89,32 @@ def levelled(thumbnail: np.ndarray) -> np.ndarray:
     reach = _REACH[values.ndim]
     mean = ndimage.gaussian_filter(values, reach, mode="nearest", truncate=3)
     spread = ndimage.gaussian_filter(np.square(values - mean), reach, mode="nearest", truncate=3)
-    padded = (thumbnail == _PADDED).astype(np.float32)
-    fine = np.square(values - ndimage.gaussian_filter(values, _GRAIN, mode="nearest", truncate=3))
-    noise = ndimage.gaussian_filter(fine, reach, mode="nearest", truncate=3)
-    beside = ndimage.gaussian_filter(padded, reach, mode="nearest", truncate=2) > _NEAR
-    return np.where(beside, 0, (values - mean) / (np.sqrt(spread + _AGAINST[values.ndim] * noise) + _FLOOR))
+    flat = _padding(thumbnail.astype(np.float32) / _STEPS, reach)
+    return np.where(flat, 0, (values - mean) / (np.sqrt(spread) + _FLOOR))
 
 
 def _spread(thumbnail: np.ndarray) -> np.ndarray:
     """Returns values between what they are and their ranks, 0 to 1.
 
-    Brain is a hundredth of a CT's range and a third of its voxels: by rank it is seen as in a narrow window.
+    Brain is a hundredth of a CT's range and a third of its voxels: by rank it is seen as in a narrow window. Ranks
+    alone would show noise in air.
     """
     counts = np.bincount(thumbnail.ravel(), minlength=_STEPS + 1)
-    counts[_PADDED] = 0
-    ranks = np.cumsum(counts) / max(counts.sum(), 1)
+    ranks = (np.cumsum(counts) - counts / 2) / thumbnail.size
     mixed = _BY_RANK * ranks + (1 - _BY_RANK) * np.arange(_STEPS + 1) / _STEPS
     return np.asarray(mixed.astype(np.float32)[thumbnail])
 
 
-def _padding(values: np.ndarray) -> np.ndarray:
-    """Returns where an image holds the one value that is commonest at its border, as far as that reaches from there.
+def _padding(values: np.ndarray, reach: float) -> np.ndarray:
+    """Returns where an image's border holds one value, and somewhat beyond.
 
-    The edge of what was padded is the strongest one, and says nothing of what the image shows; a few voxels beside it
-    are left out, too. Volumes are seldom padded, and the skin against air is of use in them.
+    The edge of what was padded is the strongest one, and says nothing of what the image shows.
     """
-    inner = np.zeros(values.shape, bool)
-    inner[(slice(1, -1),) * values.ndim] = True
-    low, span = values.min(), np.ptp(values)
-    counts, edges = np.histogram(values[~inner], _BINS, (low, low + max(span, 1e-9)))
-    if values.ndim == 3 or counts.max() < _COMMON * counts.sum():
-        return np.zeros(values.shape, bool)
-    value = edges[np.argmax(counts)] + span / _BINS / 2
-    same = np.abs(values - value) <= span / _BINS
-    labels, _ = ndimage.label(same)
-    reached = np.unique(labels[~inner])
-    outside = np.isin(labels, reached[reached > 0])
-    return np.asarray(ndimage.maximum_filter(outside, _BESIDE))
+    span = ndimage.maximum_filter(values, 5) - ndimage.minimum_filter(values, 5)
+    flat = span < _FLAT
+    labels, _ = ndimage.label(np.pad(flat, 1, constant_values=True))
+    inner = labels[(slice(1, -1),) * values.ndim]
+    outside = flat & (inner == labels.flat[0])
+    if not outside.any():
+        return outside
+    return np.asarray(ndimage.gaussian_filter(outside.astype(np.float32), reach, mode="nearest", truncate=2) > _NEAR)

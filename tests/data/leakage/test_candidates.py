@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from radkit.data.leakage import candidates
 
 FEATURES = 40
-EACH = 4
 
 
 def made(records, places, copies_of, seed=0):
@@ -27,7 +26,7 @@ def made(records, places, copies_of, seed=0):
 @settings(max_examples=10)
 def test_copies_are_found(seed):
     copies_of = {30 + n: n for n in range(10)}
-    found = candidates.find(*made(40, 20, copies_of, seed), np.arange(40), EACH)
+    found = candidates.find(*made(40, 20, copies_of, seed), np.arange(40))
     assert {(original, copy) for copy, original in copies_of.items()} <= set(found)
     assert found == sorted(set(found))
     assert all(a < b for a, b in found)
@@ -37,15 +36,15 @@ def test_records_of_one_value_are_not_compared():
     given_ = made(40, 20, {39: 0, 38: 1})
     apart = np.arange(40)
     apart[39] = 0
-    found = candidates.find(*given_, apart, EACH)
+    found = candidates.find(*given_, apart)
     assert (0, 39) not in found
     assert (1, 38) in found
 
 
 def test_a_record_has_few_partners_though_many_look_alike():
-    found = candidates.find(*made(40, 20, dict.fromkeys(range(20, 40), 0)), np.arange(40), EACH)
+    found = candidates.find(*made(40, 20, dict.fromkeys(range(20, 40), 0)), np.arange(40))
     first = [a for a, _ in found]
-    assert len(found) <= 40 * EACH
+    assert len(found) <= 40 * candidates.EACH
     assert set(range(20, 40)) <= {n for pair in found for n in pair}
     assert first == sorted(first)
 
@@ -63,11 +62,11 @@ def test_the_nearest_are_those_of_a_full_comparison():
 
 
 def test_nothing_gives_nothing():
-    assert candidates.find(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), np.zeros(0), EACH) == []
+    assert candidates.find(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), np.zeros(0)) == []
     one = made(1, 5, {})
-    assert candidates.find(*one, np.zeros(1), EACH) == []
+    assert candidates.find(*one, np.zeros(1)) == []
 
 
 def test_the_same_input_gives_the_same_pairs():
     given_ = made(50, 20, {40 + n: n for n in range(10)})
-    assert candidates.find(*given_, np.arange(50), EACH) == candidates.find(*given_, np.arange(50), EACH)
+    assert candidates.find(*given_, np.arange(50)) == candidates.find(*given_, np.arange(50))
