@@ -114,8 +114,20 @@ def _experiment(data: config.Data, model: str, task: str) -> config.Experiment:
     )
 
 
+def _tree(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _shared(made: MadeUp) -> Iterator[MadeUp]:
+    """Lends a data set to a whole session: a test that writes into it would fail others, by their order."""
+    made = dataclasses.replace(made, folder=convert(made, made.folder / "records"))
+    before = _tree(made.folder)
+    yield made
+    assert _tree(made.folder) == before, "a test wrote into records that all tests share; let it copy them"
+
+
 @pytest.fixture(scope="session")
-def volumes(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeUp]:
     """MR volumes of two sizes with masks, converted into several shards."""
     base = tmp_path_factory.mktemp("volumes")
     for patient in range(NUM_PATIENTS):
@@ -124,12 +136,11 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
         dataset="blobs", mask_labels=BLOBS, image_size=(8, 12, 12), spacing_mm=(2.0, 1.2, 1.2), size_multiple=4,
         splits=(0.5, 0.25, 0.25), shard_mib=0.01, modalities=("MR",),
     )  # fmt: skip
-    made = MadeUp(base / "dicom", base, _experiment(data, "unet", "segmentation"))
-    return dataclasses.replace(made, folder=convert(made, base / "records"))
+    yield from _shared(MadeUp(base / "dicom", base, _experiment(data, "unet", "segmentation")))
 
 
 @pytest.fixture(scope="session")
-def radiographs(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
+def radiographs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeUp]:
     """Radiographs, two a patient, with a table of labels."""
     base = tmp_path_factory.mktemp("radiographs")
     rows = ["SeriesInstanceUID,bright"]
@@ -141,8 +152,7 @@ def radiographs(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
         dataset="squares", kind="radiograph", label="bright", class_names=("no", "yes"), image_size=(24, 24),
         splits=(0.5, 0.25, 0.25), shard_mib=0.01,
     )  # fmt: skip
-    made = MadeUp(base / "dicom", base, _experiment(data, "resnet", "classification"), base / "labels.csv")
-    return dataclasses.replace(made, folder=convert(made, base / "records"))
+    yield from _shared(MadeUp(base / "dicom", base, _experiment(data, "resnet", "classification"), base / "labels.csv"))
 
 
 @pytest.fixture

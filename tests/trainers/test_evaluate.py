@@ -35,7 +35,8 @@ def test_a_run_is_scored(
     keras_alone: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert call(run_folders[task], made.folder, tmp_path / "out") == 0
+    shutil.copytree(made.folder, tmp_path / "records")  # the look at its test set is written into it
+    assert call(run_folders[task], tmp_path / "records", tmp_path / "out") == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "summary.json", "cases.csv", "report.html", "provenance.json"
     }  # fmt: skip
