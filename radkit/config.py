@@ -35,6 +35,9 @@ from radkit.config_sections import (
     Experiment as Experiment,
 )
 from radkit.config_sections import (
+    Inference as Inference,
+)
+from radkit.config_sections import (
     Model as Model,
 )
 from radkit.config_sections import (

@@ -111,13 +111,29 @@ class Model:
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""  # to start from: empty: new ones; "imagenet"; a file; "run:DIR", an earlier run's
+    freeze: tuple[str, ...] = ()  # patterns of layers' names, as "stem*", whose weights do not learn
 
 
 @dataclass(frozen=True)
 class Task:
-    """Which file of `radkit.tasks`."""
+    """Which file of `radkit.tasks`, and which loss of `radkit.losses` it learns by."""
 
     name: str
+    loss: str = ""  # empty: the task's own
+    loss_settings: dict[str, Any] = field(default_factory=dict)  # the loss's keyword arguments
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a trained network answers: the same in validation, evaluation and the export."""
+
+    window: tuple[int, ...] = ()  # voxels a side of what the network sees at once; empty: the whole image
+    overlap: float = 0.5  # share of a window that its neighbour sees, too
+    batch_size: int = 1  # windows at once
+    flips: tuple[bool, ...] = ()  # per spatial axis: answers to mirrored images are averaged with it
+    largest_component: tuple[str, ...] = ()  # labels of which only the largest connected part is kept
+    fill_holes: tuple[str, ...] = ()  # labels whose enclosed holes are filled
 
 
 @dataclass(frozen=True)
@@ -128,6 +144,7 @@ class Optimizer:
     weight_decay: float = 1e-4
     warmup_steps: int = 20
     clip_norm: float = 1.0  # of the reduced gradients, all variables together; 0: no clipping
+    rates: dict[str, Any] = field(default_factory=dict)  # pattern of layers' names to its share of learning_rate
 
 
 @dataclass(frozen=True)
@@ -224,3 +241,4 @@ class Experiment:
     optimizer: Optimizer = Optimizer()
     augment: Augment = Augment()
     trainer: Trainer = Trainer()
+    inference: Inference = Inference()

@@ -41,12 +41,11 @@ def build(
         least = 2 ** len(filters) + 1
         raise UserError(f"resnet with {len(filters)} levels needs images of at least {least}, not {input_shape[:-1]}")
     inputs = x = keras.Input(input_shape, name="image")
-    x = layers.convolution_block(layers.convolution(len(input_shape) - 1, filters[0], 7, 2)(x), filters[0])
+    x = layers.convolution_block(layers.convolve(x, filters[0], 7, 2), filters[0])
     for level, (width, count) in enumerate(zip(filters, blocks)):
         for block in range(count):
             x = _basic_block(x, width, strides=2 if level > 0 and block == 0 else 1)
-    pool = {3: keras.layers.GlobalAveragePooling2D, 4: keras.layers.GlobalAveragePooling3D}[len(input_shape)]
-    x = pool(dtype="float32")(x)
+    x = layers.global_average_pool(x)
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     logits = keras.layers.Dense(num_classes, dtype="float32")(x)
@@ -54,10 +53,9 @@ def build(
 
 
 def _basic_block(x: Any, width: int, strides: int) -> Any:
-    rank = len(x.shape) - 2
     shortcut = x
     if strides != 1 or x.shape[-1] != width:
-        shortcut = layers.InstanceNormalization()(layers.convolution(rank, width, 1, strides)(x))
+        shortcut = layers.InstanceNormalization()(layers.convolve(x, width, 1, strides))
     y = layers.convolution_block(x, width, strides)
-    y = layers.InstanceNormalization()(layers.convolution(rank, width, 3)(y))
+    y = layers.InstanceNormalization()(layers.convolve(y, width, 3))
     return keras.layers.ReLU()(keras.layers.Add()([y, shortcut]))

@@ -37,8 +37,8 @@ def build(
         x = layers.convolution_block(x, width)
         skips.append(x)
     for width, skip in zip(reversed(filters[:-1]), reversed(skips[:-1])):
-        x = keras.layers.Concatenate()([layers.upsample(x, width), skip])
+        x = keras.layers.Concatenate()([layers.deconvolve(x, width), skip])
         x = layers.convolution_block(x, width)
         x = layers.convolution_block(x, width)
-    logits = layers.convolution(len(input_shape) - 1, num_classes, 1, bias=True, dtype="float32")(x)
+    logits = layers.convolve(x, num_classes, 1, bias=True, dtype="float32")
     return keras.Model(inputs, logits, name="unet")

@@ -1,4 +1,4 @@
-"""Layers that several networks share; each works in 2-D and 3-D, by its input's rank."""
+"""Normalisation; statistics in float32 whatever the precision."""
 
 from typing import Any
 
@@ -39,22 +39,17 @@ class InstanceNormalization(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-def convolution(rank: int, filters: int, size: int, strides: int = 1, *, bias: bool = False, dtype: Any = None) -> Any:
-    """Returns a 2-D or 3-D convolution, `same` padding, He-normal weights."""
-    layer = {2: keras.layers.Conv2D, 3: keras.layers.Conv3D}[rank]
-    return layer(
-        filters, size, strides=strides, padding="same", use_bias=bias, kernel_initializer="he_normal", dtype=dtype
-    )
+@keras.saving.register_keras_serializable("radkit")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Each channel to the batch's mean 0 and variance 1 in training, to the moving ones else."""
 
 
-def convolution_block(x: Any, filters: int, strides: int = 1) -> Any:
-    """Applies convolution, instance normalisation and leaky ReLU (slope 0.01)."""
-    x = convolution(len(x.shape) - 2, filters, 3, strides)(x)
-    x = InstanceNormalization()(x)
-    return keras.layers.LeakyReLU(negative_slope=0.01)(x)
+@keras.saving.register_keras_serializable("radkit")
+class GroupNormalization(keras.layers.GroupNormalization):
+    """Each image's each group of channels to mean 0 and variance 1."""
 
 
-def upsample(x: Any, filters: int) -> Any:
-    """Doubles every spatial size by a transposed convolution of size and stride 2."""
-    layer = {2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}[len(x.shape) - 2]
-    return layer(filters, 2, strides=2, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+def layer(kind: str, *, epsilon: float | None = None, name: str | None = None) -> keras.layers.Layer:
+    """Returns a normalisation layer: `batch`, `instance` or `group`."""
+    made = {"batch": BatchNormalization, "instance": InstanceNormalization, "group": GroupNormalization}[kind]
+    return made(name=name, **({} if epsilon is None else {"epsilon": epsilon}))

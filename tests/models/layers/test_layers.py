@@ -59,4 +59,4 @@ def test_the_layer_is_rebuilt_from_its_config() -> None:
 @pytest.mark.parametrize("sizes", [(4, 6), (4, 6, 2)])
 def test_upsampling_doubles(sizes: tuple[int, ...]) -> None:
     inputs = keras.Input((*sizes, 3))
-    assert layers.upsample(inputs, 5).shape == (None, *(2 * s for s in sizes), 5)
+    assert layers.deconvolve(inputs, 5).shape == (None, *(2 * s for s in sizes), 5)
