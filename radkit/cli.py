@@ -21,6 +21,7 @@ VERBS = {
     "convert": ("beam_jobs.convert", "turn series into TFRecord shards, split by patient"),
     "statistics": ("beam_jobs.statistics", "count, measure and validate what the records hold"),
     "check-leakage": ("beam_jobs.check_leakage", "find patients, images and labels that a test set gives away"),
+    "plan": ("trainers.plan", "choose patch, batch and network for a memory budget, by nnU-Net's rules"),
     "train": ("trainers.train", "train the config's network on the records"),
     "evaluate": ("trainers.evaluate", "score a trained run on a split, with intervals and pictures"),
     "export": ("serving.export", "write a run as a SavedModel that answers on raw images"),

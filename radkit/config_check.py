@@ -1,5 +1,6 @@
 """What an experiment's values must be beyond their types; `radkit.config` calls it."""
 
+import math
 import re
 from datetime import date
 from typing import TYPE_CHECKING
@@ -28,7 +29,9 @@ _LEAST = (
     ("augment", _SHARES, 0),
     ("trainer", ("steps", "batch_size", "evaluate_every", "most_boxes"), 1),
     ("trainer", ("cache_gib",), 0),
+    ("inference", ("batch_size",), 1),
 )
+_OF_WHOLE_IMAGES = ("classification", "multi_label", "ordinal", "regression")  # tasks
 
 
 def check(experiment: "Experiment") -> None:
@@ -49,6 +52,8 @@ def check(experiment: "Experiment") -> None:
     _check_strengths(experiment.augment, experiment.data)
     _check_swaps(experiment.augment, experiment.data)
     _check_mixing(experiment)
+    _check_inference(experiment)
+    _check_transfer(experiment)
 
 
 def _check_moves(augment: "Augment", data: "Data") -> None:
@@ -114,6 +119,48 @@ def _check_mixing(experiment: "Experiment") -> None:
             raise UserError("augment.mixup is for labels of images, not for masks; set it to 0, or use augment.cutmix")
         if task != "segmentation" and not data.label:
             raise UserError(f"augment.{name} mixes labels, and data.label names none; set it to 0")
+
+
+def _check_transfer(experiment: "Experiment") -> None:
+    """Refuses patterns and rates that mean nothing."""
+    for name, patterns in (("model.freeze", experiment.model.freeze), ("optimizer.rates", experiment.optimizer.rates)):
+        if any(not pattern.strip() for pattern in patterns):
+            raise UserError(f"{name} must have patterns of layers' names, as 'conv1*'; one of them is empty")
+    for pattern, share in experiment.optimizer.rates.items():
+        is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
+        if not is_number or not 0 < share < math.inf:
+            raise UserError(
+                f"optimizer.rates: {pattern!r} must have a share of the learning rate above 0, not {share!r}; "
+                "layers that do not learn at all go into model.freeze"
+            )
+
+
+def _check_inference(experiment: "Experiment") -> None:
+    """Refuses ways of asking a network that its task has no use for."""
+    inference, data, augment = experiment.inference, experiment.data, experiment.augment
+    rank = len(data.image_size)
+    if inference.window and (len(inference.window) != rank or min(inference.window) < 1):
+        raise UserError(f"inference.window must be empty or {rank} sizes > 0 for a {data.kind}, not {inference.window}")
+    if not 0 <= inference.overlap < 1:
+        raise UserError(f"inference.overlap must be a share from 0 to below 1, not {inference.overlap}")
+    if len(inference.flips) not in (0, rank):
+        raise UserError(f"inference.flips must be empty or {rank} values for a {data.kind}, not {inference.flips}")
+    if any(inference.flips) and augment.swap_labels and inference.flips[augment.swap_axis]:
+        raise UserError(
+            "inference.flips would average labels with their mirror images along augment.swap_axis="
+            f"{augment.swap_axis}, where augment.swap_labels swaps {augment.swap_labels}; set it to false there"
+        )
+    for name in ("largest_component", "fill_holes"):
+        for label in getattr(inference, name):
+            if label not in data.mask_labels:
+                raise UserError(
+                    f"inference.{name}: {label!r} is none of data.mask_labels, {', '.join(data.mask_labels) or 'empty'}"
+                    f"{did_you_mean(label, data.mask_labels)}"
+                )
+    if inference.window and experiment.task.name in _OF_WHOLE_IMAGES:
+        raise UserError(
+            f"inference.window is of tasks that answer each voxel; {experiment.task.name} answers an image: empty it"
+        )
 
 
 def _check_sampling(sampling: "Sampling", data: "Data") -> None:
@@ -185,6 +232,8 @@ def _check_labels(data: "Data") -> None:
         raise UserError(f"data.event must be {wanted} where data.label_kind is {kind!r}, not {data.event!r}")
     if data.label_unit and kind not in ("regression", "survival"):
         raise UserError(f"data.label_unit must be empty where data.label_kind is {kind!r}, not {data.label_unit!r}")
+    if not data.label_range[0] < data.label_range[1]:
+        raise UserError(f"data.label_range must be (low, high) with low < high, not {data.label_range}")
     if names and kind in ("regression", "survival"):
         raise UserError(
             f"data.class_names must be empty where data.label_kind is {kind!r}, not {names}: it has numbers"

@@ -81,6 +81,7 @@ class Data:
     label_kind: Literal["class", "multi_label", "ordinal", "regression", "survival"] = "class"
     class_names: tuple[str, ...] = ()  # what the column's values mean; of multi_label one yes, no or unknown each
     label_unit: str = ""  # of a regression's values, or of a survival's times, as "mm", "days"
+    label_range: tuple[float, float] = (0.0, 1.0)  # regression: labels that the network's outputs 0 and 1 stand for
     event: str = ""  # survival: column of the labels table that says whether the event was seen (1) or not (0)
     report: str = ""  # column of the labels table with the report's text, which becomes a field of the record
     splits: tuple[float, ...] = (0.7, 0.1, 0.2)  # train, validation, test; by patient

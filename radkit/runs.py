@@ -3,6 +3,7 @@
 config.json      the experiment, and the digest of the records
 best.weights.h5  the weights that validation liked best
 state/           the newest weights, optimizer and step, to go on from
+transfer.json    which weights it began with, and what of them fitted (where model.weights names some)
 history.jsonl    one line an evaluation
 manifest.json    what the run is made of: data, patients, digests, versions, seed (written when it is finished)
 """
@@ -16,11 +17,13 @@ import keras
 
 from radkit import config, models, outputs
 from radkit.errors import UserError
+from radkit.models import weights
 from radkit.tasks.task import Task
 
 BEST = "best.weights.h5"
 HISTORY = "history.jsonl"
 MANIFEST = "manifest.json"
+TRANSFER = "transfer.json"
 CONFIG = "config.json"
 
 
@@ -79,6 +82,8 @@ def history(run: Path) -> list[dict[str, Any]]:
 def new_network(settings: config.Experiment, task: Task) -> keras.Model:
     """Returns the config's network with new weights, spatial sizes free.
 
+    `model.weights` and `model.freeze` are for training to begin with: a finished run has its own weights.
+
     Raises:
         UserError: Unknown model or setting, or sizes that it cannot take.
     """
@@ -103,7 +108,7 @@ def load_weights(network: keras.Model, run: Path) -> None:
     if not path.is_file():
         raise UserError(f"{run} holds no {BEST}; train first (radkit train --output {run})")
     try:
-        network.load_weights(path)
+        weights.load_own(network, path)
     except (ValueError, OSError, KeyError) as error:
         raise UserError(f"{path} does not fit the network of {run / CONFIG}: {error}") from error
     if hashlib.sha256(path.read_bytes()).hexdigest() != manifest(run)["weights_sha256"]:

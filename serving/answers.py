@@ -36,8 +36,9 @@ def rank_of(signature: Signature) -> int:
     if set(inputs) != {"image", "spacing_mm"} or image is None or len(image) not in (4, 5):
         taken = ", ".join(f"{name} {spec}" for name, spec in sorted(inputs.items()))
         raise UserError(f"the model takes {taken}; image of rank 4 or 5 and spacing_mm were expected")
-    if not given & {"mask", "probabilities"} or "class_names" not in given:
-        raise UserError(f"the model gives {', '.join(sorted(given))}; class_names and mask or probabilities expected")
+    if not given & {"mask", "probabilities", "values"} or "class_names" not in given:
+        found = ", ".join(sorted(given))
+        raise UserError(f"the model gives {found}; class_names and mask, probabilities or values were expected")
     return len(image) - 2
 
 
@@ -75,7 +76,9 @@ def write(
         "model": dict(model),
     }
     if "probabilities" in answer:
-        told["probabilities"] = _probabilities(answer["probabilities"], names)
+        told["probabilities"] = _of_names(answer["probabilities"], names, "probabilities")
+    if "values" in answer:
+        told["values"] = _of_names(answer["values"], names, "values")
     mask = None
     if "mask" in answer:
         mask = resample.mask_back(_mask(answer["mask"], names, grid.shape), grid, volume.stored.shape)
@@ -114,10 +117,10 @@ def _report(told: Mapping[str, Any], volume: Volume, folder: Path) -> dict[str, 
     return {"report": REPORT}
 
 
-def _probabilities(values: np.ndarray, names: list[str]) -> dict[str, float]:
+def _of_names(values: np.ndarray, names: list[str], what: str) -> dict[str, float]:
     found = values.ravel().tolist()
     if len(found) != len(names) or not all(map(math.isfinite, found)):
-        raise AnswerError(f"the model gave {len(found)} probabilities for {len(names)} classes, or one is no number")
+        raise AnswerError(f"the model gave {len(found)} {what} for {len(names)} classes, or one is no number")
     return dict(zip(names, found))
 
 

@@ -76,7 +76,7 @@ def export(run: Path, folder: Path) -> None:
     keras.mixed_precision.set_global_policy("float32")
     network = runs.new_network(experiment, task)
     runs.load_weights(network, run)
-    answer_images = task_module.answering(network, task, data)
+    answer_images = task_module.answering(network, task, data, experiment.inference)
     served = tf.Module()
     served.variables_kept = [v.value for v in network.variables]
     served.answer = answer_images

@@ -7,7 +7,7 @@ of volumes gets each image series, a model of radiographs each image: grey, and 
 model was trained on (data.colour, data.tilt, data.record_orientation, ...) as its export tells it. Masks come back on
 the grid of the images as acquired; what the model did not see is 0.
 
-Out: OUTPUT/<SeriesInstanceUID>/answer.json (model and version, `probabilities` by class or `volume_ml` by class),
+Out: OUTPUT/<SeriesInstanceUID>/answer.json (model and version, `probabilities`, `values` or `volume_ml` by class),
 measurements.dcm (the same as a DICOM SR, TID 1500) and segmentation.dcm (DICOM SEG) where a mask holds anything (with
 several radiographs in a series: one folder an image below it);
 `skipped.csv` (series that are no images), `quarantine.csv` (files and series that were set aside, with reasons),

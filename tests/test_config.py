@@ -286,6 +286,7 @@ def test_a_broken_json_is_told_in_one_message(content, tmp_path):
         ({"label_kind": "ordinal", "label": "x", "class_names": ["a"]}, "data.class_names must be 2 or more names"),
         ({"label_kind": "multi_label", "label": "x"}, "data.class_names must be 1 or more names"),
         ({"label_kind": "regression", "label": "x", "class_names": ["a"]}, "data.class_names must be empty"),
+        ({"label_range": (2.0, 1.0)}, "data.label_range must be"),
         ({"label_kind": "survival", "label": "x"}, "data.event must be the column that says whether"),
         ({"label": "x", "class_names": ["a", "b"], "event": "y"}, "data.event must be empty where"),
         ({"label": "x", "class_names": ["a", "b"], "label_unit": "mm"}, "data.label_unit must be empty where"),

@@ -73,6 +73,7 @@ def _refuse_known(manifest: dict[str, Any], folder: Path, split: str, trainer: c
     """Refuses records of patients that the run has learned from: converted anew, they fall into other splits."""
     before = shards.SPLITS[: shards.SPLITS.index(split)]
     known = {patient for name in before for patient in manifest["patients"].get(name, ())}
+    known.update(manifest.get("patients_before", ()) if before else ())  # of the run whose weights it began with
     patients = splits.patients(folder, split, trainer)
     if met := known.intersection(patients):
         raise UserError(
@@ -90,7 +91,7 @@ def _evaluate(
     strategy.set_precision("float32")
     network = runs.new_network(experiment, task)
     runs.load_weights(network, run)
-    answer_images = task_module.answering(network, task, data)
+    answer_images = task_module.answering(network, task, data, experiment.inference)
     cases = scoring.cases(answer_images, chosen, progress=True)
     summary = {
         **task.summary(cases, data),

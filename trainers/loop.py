@@ -6,7 +6,7 @@ devices. Here gradients are summed once over all replicas, then clipped, then ap
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,8 +24,38 @@ class AdamW(keras.optimizers.AdamW):
         return list(grads_and_vars)
 
 
-def new_optimizer(experiment: config.Experiment) -> keras.optimizers.Optimizer:
-    """Returns AdamW with a linear warm-up and a cosine down to zero at the last step."""
+class AdamWByLayer(AdamW):
+    """AdamW that moves each weight by its own share of the learning rate, and decays it by as much.
+
+    Gradients cannot be scaled instead: Adam divides by their size.
+
+    Args:
+        shares: One a weight, in the order of the variables it is built with.
+        **settings: AdamW's.
+    """
+
+    def __init__(self, shares: Sequence[float], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._share = tuple(shares).__getitem__  # a function: numbers that an optimizer holds become part of its state
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Leaves it to `update_step`, which knows the weight's own rate."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Decays one weight, then moves it."""
+        rate = keras.ops.cast(learning_rate, variable.dtype) * self._share(self._get_variable_index(variable))
+        if self.weight_decay:
+            self.assign_sub(variable, variable * self.weight_decay * rate)
+        super().update_step(gradient, variable, rate)
+
+
+def new_optimizer(experiment: config.Experiment, shares: Sequence[float] = ()) -> keras.optimizers.Optimizer:
+    """Returns AdamW with a linear warm-up and a cosine down to zero at the last step.
+
+    Args:
+        experiment: Its optimizer's and trainer's settings.
+        shares: Of the learning rate, one a trainable weight; empty: all of it for each.
+    """
     settings, steps = experiment.optimizer, experiment.trainer.steps
     warmup = min(settings.warmup_steps, steps - 1)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -34,7 +64,8 @@ def new_optimizer(experiment: config.Experiment) -> keras.optimizers.Optimizer:
         warmup_target=settings.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    return AdamW(learning_rate=schedule, weight_decay=settings.weight_decay)
+    common = {"learning_rate": schedule, "weight_decay": settings.weight_decay}
+    return AdamWByLayer(shares, **common) if any(share != 1 for share in shares) else AdamW(**common)
 
 
 def train_step(

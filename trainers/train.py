@@ -3,7 +3,8 @@
     radkit train --config hippocampus --input records/hippocampus --output runs/hippocampus
 
 --input is a data set's folder, or the data folder when it holds one data set. --output is the run's folder: weights,
-`history.jsonl`, `config.json`, `manifest.json` (with the pseudonymous patients trained on). A run that was stopped
+`history.jsonl`, `config.json`, `manifest.json` (with the pseudonymous patients trained on), and `transfer.json` where
+`model.weights` names weights to begin with: what of them fitted, layer by layer. A run that was stopped
 goes on from its last checkpoint when the same command is given again; a finished one is left alone. The bar and
 `history.jsonl` tell the images a second and the share of the time that steps waited for them.
 
@@ -26,8 +27,9 @@ from tqdm import tqdm
 from radkit import config, outputs, program, runs, tasks
 from radkit.data import convert, pipeline, shards, splits
 from radkit.errors import UserError
+from radkit.models import weights
 from radkit.tasks import task as task_module
-from trainers import checkpoints, loop, scoring, strategy
+from trainers import beginnings, checkpoints, loop, scoring, strategy
 
 FLAGS = program.new_flags(data_in="Data set's folder, as convert wrote it.", out="Run folder.", config=True)
 
@@ -76,17 +78,20 @@ def _train(experiment: config.Experiment, folder: Path, run: Path, said: dict[st
     found = pipeline.opened(folder, experiment, record_fields)
     validation = splits.physical("validation", trainer), splits.chosen(folder, "validation", trainer)
     pipeline.records(folder, validation[0], record_fields, validation[1])
-    task = tasks.find(experiment.task.name)
+    task = tasks.of(experiment)
     strategy.seed(trainer)
     precision = strategy.set_precision(trainer.precision)
     devices = strategy.choose(trainer)
     with devices.scope():
         network = runs.new_network(experiment, task)
-        optimizer = loop.new_optimizer(experiment)
+        started = beginnings.start(network, experiment, run)
+        optimizer = loop.new_optimizer(experiment, weights.shares(network, experiment.optimizer.rates))
         optimizer.build(network.trainable_variables)
         # Written only now: a config that is refused leaves no folder behind that the mended one would not fit.
         outputs.make_folder(run)
         outputs.write_json(run / runs.CONFIG, said)
+        if started:
+            outputs.write_json(run / runs.TRANSFER, started)
         state = checkpoints.State(run, network, optimizer)
     checkpoints.cut_history(run, state.step)
     step = loop.train_step(
@@ -112,7 +117,7 @@ def _train(experiment: config.Experiment, folder: Path, run: Path, said: dict[st
 def _scoring(folder: Path, experiment: config.Experiment, network: Any) -> Callable[[], dict[str, Any]]:
     """Returns the function that scores the network as it is on the validation split."""
     data, task = experiment.data, tasks.find(experiment.task.name)
-    answer_images = task_module.answering(network, task, data)
+    answer_images = task_module.answering(network, task, data, experiment.inference)
     cases = scoring.Cases(folder, "validation", data, task, trainer=experiment.trainer)
     return lambda: task.summary(scoring.cases(answer_images, cases, progress=False), data)
 
@@ -163,7 +168,7 @@ def _finish(run: Path, experiment: config.Experiment, folder: Path, network: Any
     scored = [line for line in history if line["validation score"] is not None]
     best = max(scored, key=lambda line: line["validation score"]) if scored else history[-1]
     trainer = experiment.trainer
-    weights = hashlib.sha256((run / runs.BEST).read_bytes()).hexdigest()
+    digest = hashlib.sha256((run / runs.BEST).read_bytes()).hexdigest()
     outputs.write_json(
         run / runs.MANIFEST,
         {
@@ -173,9 +178,10 @@ def _finish(run: Path, experiment: config.Experiment, folder: Path, network: Any
             "num_parameters": network.count_params(),
             "precision": precision,
             "seed": trainer.seed,
-            "weights_sha256": weights,
+            "weights_sha256": digest,
             "data": shards.digest(folder),
             "patients": {split: splits.patients(folder, split, trainer) for split in ("train", "validation")},
+            "patients_before": beginnings.patients(run),
             "versions": {name: metadata.version(name) for name in ("keras", "numpy")} | {"tensorflow": tf.__version__},
         },
     )

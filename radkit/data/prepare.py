@@ -121,7 +121,8 @@ def pad(image: tf.Tensor, place: Place, data: config.Data) -> tuple[tf.Tensor, P
     after = sizes - place.scaled - before
     none = tf.zeros([1, 2], tf.int32)
     paddings = tf.concat([none, tf.stack([before, after], axis=1), none], axis=0)
-    image = tf.pad(image, paddings, constant_values=padding_value(data))
+    # As a tensor: without it TensorFlow may merge this into a network's first Conv3D, and lose that one's own padding.
+    image = tf.pad(image, paddings, constant_values=tf.constant(padding_value(data), image.dtype))
     return image, place._replace(before=before)
 
 

@@ -11,7 +11,7 @@ Positive is a score >= the threshold.
 from collections.abc import Callable
 from typing import Any
 
-from radkit.metrics import agreement, calibration, classification, consensus, intervals, roc, segmentation
+from radkit.metrics import agreement, calibration, classification, consensus, intervals, regression, roc, segmentation
 
 METRICS: dict[str, Callable[..., Any]] = {
     "confusion_metrics": classification.confusion_metrics,
@@ -32,4 +32,5 @@ METRICS: dict[str, Callable[..., Any]] = {
     "majority_vote": consensus.majority_vote,
     "cohen_kappa": agreement.cohen_kappa,
     "bland_altman": agreement.bland_altman,
+    "regression_metrics": regression.regression_metrics,
 }

@@ -1,8 +1,8 @@
 """Network factories, one a file: a network knows shapes, not DICOM.
 
 A file defines `TASK`, `build(input_shape, num_classes, ...)` and, where its family has members of their own names,
-`VARIANTS`: a member's name to the settings that make it, as `resnet50`; and `RANKS` where it is not built in 2-D and
-3-D. A backbone also defines `features(x, ...)`.
+`VARIANTS`: a member's name to the settings that make it, as `resnet50`; `ALIASES`: other names of members; and `RANKS`
+where it is not built in 2-D and 3-D. A backbone also defines `features(x, ...)`.
 """
 
 import inspect
@@ -14,7 +14,7 @@ import keras
 from radkit import folder
 from radkit.errors import UserError, did_you_mean
 
-NOT_ENTRIES = ("heads", "encoders")
+NOT_ENTRIES = ("heads", "encoders", "slices")
 _OF_ALL = ("weights", "freeze")
 
 
@@ -38,6 +38,14 @@ def _variants(file: str) -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
+def _aliases(file: str) -> Mapping[str, str]:
+    try:
+        found: Mapping[str, str] = folder.find(__name__, file, "ALIASES")
+    except UserError:
+        return {}
+    return found
+
+
 def find(name: str) -> tuple[str, Mapping[str, Any]]:
     """Returns the file that a name means, and the settings that make it that member of its family.
 
@@ -53,7 +61,8 @@ def find(name: str) -> tuple[str, Mapping[str, Any]]:
     members = {
         member: (file, settings) for file in folder.names(__name__) for member, settings in _variants(file).items()
     }
-    plain = {_plain(member): found for member, found in members.items()} | {
+    aliases = {alias: members[member] for file in folder.names(__name__) for alias, member in _aliases(file).items()}
+    plain = {_plain(member): found for member, found in (aliases | members).items()} | {
         _plain(file): (file, {}) for file in folder.names(__name__)
     }
     if _plain(name) in plain:

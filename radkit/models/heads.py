@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from radkit.errors import UserError, did_you_mean
 from radkit.models import layers
 
 HEADS = ("linear", "coral")
@@ -21,7 +22,11 @@ def classify(x: Any, num_classes: int, *, head: str = "linear", dropout: float =
             "more than class k".
         dropout: Share of features dropped in training.
         name: Of the last layer.
+
+    Raises:
+        UserError: No such head, too few classes for it, or a share that is none.
     """
+    _check(num_classes, head, dropout)
     if len(x.shape) > 2:
         x = layers.global_average_pool(x, name="avg_pool")
     if dropout:
@@ -31,12 +36,25 @@ def classify(x: Any, num_classes: int, *, head: str = "linear", dropout: float =
     return keras.layers.Dense(num_classes, dtype="float32", name=name)(x)
 
 
+def _check(num_classes: int, head: str, dropout: float) -> None:
+    if head not in HEADS:
+        raise UserError(f"heads has no {head!r}{did_you_mean(head, list(HEADS))}; there are: {', '.join(HEADS)}")
+    least = 2 if head == "coral" else 1
+    if num_classes < least:
+        raise UserError(f"head {head!r} needs at least {least} classes, not {num_classes}")
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout is {dropout}; a share of at least 0 and below 1 was expected")
+
+
 @keras.saving.register_keras_serializable("radkit")
 class CoralLogits(keras.layers.Layer):
     """One weight vector and a threshold for each step of an ordered scale.
 
     Input shape: `(batch, features)`; output shape: `(batch, num_classes - 1)`, logits of "more than class k". They fall
     from step to step because the thresholds do.
+
+    Args:
+        num_classes: Number of ordered classes, two or more.
 
     Source: Cao et al. 2020, https://arxiv.org/abs/1901.07884.
     """

@@ -18,11 +18,9 @@ import numpy as np
 
 from radkit.errors import UserError
 from radkit.metrics import agreement, classification
-from radkit.reports import curves, html, pictures, plots, text
+from radkit.reports import curves, html, pictures, plots, sections, text
 
 _MOST_ROWS = 50
-_SPELT = ("ROC", "AUC", "PPV", "NPV", "MCC", "ECE", "MCE", "HD", "HD95", "NSD", "ASSD", "MASD", "CI", "F1", "mL")
-_ABBREVIATIONS = {word.lower(): word for word in _SPELT}
 
 learning_curves = plots.learning_curves
 
@@ -79,15 +77,15 @@ def classification_page(
     threshold = _threshold(result) if len(drawn) == 1 else None
     return html.page(
         title,
-        _warned(result, notes),
-        _headline(result, f"{len(y_true)} cases{_test_set(result)}"),
-        html.section("Discrimination", *_discrimination(drawn, threshold)),
-        html.section("Calibration and scores", _calibration(drawn, threshold)),
+        sections.warned(result, notes),
+        sections.headline(result, f"{len(y_true)} cases{sections.of_test_set(result)}"),
+        html.section("Discrimination", *discrimination(drawn, threshold)),
+        html.section("Calibration and scores", calibration(drawn, threshold)),
         html.section("Calls", *_calls(drawn, np.asarray(y_true), np.asarray(y_score), threshold, class_names)),
-        _subgroups(result),
-        html.section("Worst cases", html.gallery([_picture(*pair) for pair in zip(images, captions)])),
-        _learning(history),
-        lead=f"Evaluation of a classifier{_test_set(result)}",
+        sections.subgroups(result),
+        html.section("Worst cases", html.gallery([sections.picture(*pair) for pair in zip(images, captions)])),
+        sections.learning(history),
+        lead=f"Evaluation of a classifier{sections.of_test_set(result)}",
     )
 
 
@@ -119,75 +117,20 @@ def segmentation_page(
     order = sorted(range(len(cases)), key=lambda k: (cases[k]["dice"], cases[k]["name"]))
     return html.page(
         title,
-        _warned(result, notes),
-        _headline(result, f"{len(cases)} cases{_test_set(result)}"),
+        sections.warned(result, notes),
+        sections.headline(result, f"{len(cases)} cases{sections.of_test_set(result)}"),
         html.section("Overlap of each case", _strip(cases, labels)),
         _volumes(cases),
-        _subgroups(result),
+        sections.subgroups(result),
         html.section("Cases in pictures", *[_example(case) for case in shown]) if shown else "",
         html.section("Cases", *_case_table([cases[k] for k in order])),
-        _learning(history),
-        lead=f"Evaluation of a segmentation{_test_set(result)}",
+        sections.learning(history),
+        lead=f"Evaluation of a segmentation{sections.of_test_set(result)}",
     )
 
 
-def _test_set(result: Mapping[str, Any]) -> str:
-    """Returns how the test set was made and how often it was seen."""
-    said = result.get("test_set", {}).get("told"), result.get("look", {}).get("told")
-    return "".join(f"; {words}" for words in (said[0] and f"test set: {said[0]}", said[1]) if words)
-
-
-def _warned(result: Mapping[str, Any], notes: Sequence[str]) -> str:
-    """Returns the warnings, that of the test set first."""
-    return html.notes([*filter(None, [result.get("look", {}).get("warning")]), *notes])
-
-
-def _headline(result: Mapping[str, Any], caption: str) -> str:
-    rows = []
-    for name, figure in _figures(result).items():
-        low, high = figure.get("low"), figure.get("high")
-        interval = "" if low is None or high is None else f"{text.number(float(low))} to {text.number(float(high))}"
-        rows.append((_words(name), figure["value"], interval, figure.get("undefined"), figure.get("set_to_worst")))
-    header = ("figure", "value", "95 % interval", "cases undefined", "cases set to worst")
-    # Columns that say nothing of any figure are left out.
-    kept = [column for column in range(5) if column < 2 or any(row[column] not in (None, "") for row in rows)]
-    shown = [tuple(row[column] for column in kept) for row in rows]
-    return html.section("Figures", html.table([header[column] for column in kept], shown, caption) if rows else "")
-
-
-def _figures(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {}
-    for name, figure in result.get("figures", result).items():
-        if isinstance(figure, Mapping) and "value" in figure:
-            found[str(name)] = figure
-        elif isinstance(figure, int | float | np.number):
-            found[str(name)] = {"value": figure}
-    return found
-
-
-def _subgroups(result: Mapping[str, Any]) -> str:
-    groups = {str(name): _figures({"figures": figures}) for name, figures in (result.get("subgroups") or {}).items()}
-    columns = list(dict.fromkeys(column for figures in groups.values() for column in figures))
-    if not columns:
-        return ""
-    rows = [
-        (name, *[_with_interval(figures.get(column, {"value": None})) for column in columns])
-        for name, figures in groups.items()
-    ]
-    table = html.table(("subgroup", *map(_words, columns)), rows)
-    return html.section(
-        "Subgroups", table, html.paragraph("Small subgroups scatter: read them with their numbers of cases.")
-    )
-
-
-def _with_interval(figure: Mapping[str, Any]) -> Any:
-    low, high = figure.get("low"), figure.get("high")
-    if low is None or high is None:
-        return figure["value"]
-    return f"{text.number(figure['value'])} ({text.number(float(low))} to {text.number(float(high))})"
-
-
-def _discrimination(drawn: Sequence[curves.Curve], threshold: float | None) -> list[str]:
+def discrimination(drawn: Sequence[curves.Curve], threshold: float | None) -> list[str]:
+    """Returns ROC and precision-recall curves, and in words which classes have none."""
     missing = [curve.name for curve in drawn if not curve.both_classes]
     parts = []
     if missing:
@@ -199,7 +142,8 @@ def _discrimination(drawn: Sequence[curves.Curve], threshold: float | None) -> l
     return parts
 
 
-def _calibration(drawn: Sequence[curves.Curve], threshold: float | None) -> str:
+def calibration(drawn: Sequence[curves.Curve], threshold: float | None) -> str:
+    """Returns the reliability diagram and the scores."""
     alt = f"Reliability diagram and histogram of scores of {', '.join(curve.name for curve in drawn)}"
     caption = "Left: ten bins with 95 % Wilson intervals; on the dotted line a probability means what it says."
     return html.figure(curves.calibration_and_scores(drawn, threshold), alt, caption)
@@ -240,17 +184,6 @@ def _rates(table: np.ndarray) -> str:
     return html.table(("rate", "cases", "value", "95 % interval (Wilson)"), rows, "At this threshold")
 
 
-def _picture(image: np.ndarray, caption: str) -> str:
-    return html.figure(pictures.grey(np.asarray(image)), f"Image: {caption}", caption)
-
-
-def _learning(history: Sequence[Mapping[str, Any]]) -> str:
-    if not history:
-        return ""
-    alt = f"Learning curves over {len(history)} reports, the last at step {history[-1].get('step', '?')}"
-    return html.section("Learning curves", html.figure(learning_curves(history), alt))
-
-
 def _threshold(result: Mapping[str, Any]) -> float:
     threshold = float((result.get("operating_point") or {}).get("threshold", 0.5))
     return 0.5 if np.isnan(threshold) else threshold
@@ -277,7 +210,7 @@ def _volumes(cases: Sequence[Mapping[str, Any]]) -> str:
     reference, predicted = (np.array([case[key] for case in cases], float) for key in ("ref_ml", "pred_ml"))
     limits = agreement.bland_altman(predicted, reference)
     alt = f"Bland-Altman plot of {len(cases)} volumes: bias {text.number(limits['bias'])} mL"
-    rows = [(_words(name), value) for name, value in limits.items()]
+    rows = [(sections.words(name), value) for name, value in limits.items()]
     table = html.table(("prediction minus reference", "mL"), rows)
     return html.section("Volumes", html.figure(plots.bland_altman(reference, predicted, "mL"), alt), table)
 
@@ -292,10 +225,6 @@ def _case_table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [(case["name"], *[case.get(name) for name in columns]) for case in cases[:_MOST_ROWS]]
     left_out = len(cases) - len(rows)
     return [
-        html.table(("case", *map(_words, columns)), rows, "Worst first"),
+        html.table(("case", *map(sections.words, columns)), rows, "Worst first"),
         html.paragraph(f"{left_out} better cases are not listed." if left_out else ""),
     ]
-
-
-def _words(name: str) -> str:
-    return " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))

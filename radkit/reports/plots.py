@@ -111,13 +111,14 @@ def strip(values: Mapping[str, Sequence[float]], title: str, unit: str) -> Any:
     return plot
 
 
-def bland_altman(reference: np.ndarray, predicted: np.ndarray, unit: str) -> Any:
+def bland_altman(reference: np.ndarray, predicted: np.ndarray, unit: str, what: str = "Volume") -> Any:
     """Returns a matplotlib figure: predicted - reference over their mean, with bias and limits of agreement.
 
     Args:
         reference: (cases,).
         predicted: (cases,), the same unit.
-        unit: As `mL`.
+        unit: As `mL`; empty: none.
+        what: What was measured.
     """
     limits = agreement.bland_altman(predicted, reference)
     plot, (axis,) = panels(1, width=6.4)
@@ -140,7 +141,8 @@ def bland_altman(reference: np.ndarray, predicted: np.ndarray, unit: str) -> Any
             annotation_clip=False,
         )
     axis.axhline(0, color=_GREY, linewidth=0.8)
-    label(axis, "Volume: prediction minus reference", f"mean of both ({unit})", f"difference ({unit})")
+    of = f" ({unit})" if unit else ""
+    label(axis, f"{what}: prediction minus reference", f"mean of both{of}", f"difference{of}")
     return plot
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from radkit import config, metrics
+from radkit import config, losses, metrics
 from radkit.data import prepare
 from radkit.errors import UserError
-from radkit.losses import segmentation as losses
-from radkit.tasks.task import Record, Shown, Task, Tensors, spell
+from radkit.losses import masks
+from radkit.tasks import learning
+from radkit.tasks.task import Record, Shown, Task, spell
 
 
 def _num_outputs(data: config.Data) -> int:
@@ -20,8 +21,8 @@ def _num_outputs(data: config.Data) -> int:
     return len(data.mask_labels) + 1
 
 
-def _loss(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
-    return losses.dice_and_cross_entropy(batch["mask"], logits)
+def _learn(experiment: config.Experiment) -> learning.OfBatch:
+    return learning.of_masks(learning.chosen("segmentation", experiment))
 
 
 def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
@@ -32,7 +33,9 @@ def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[
 
 
 def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
-    reference, mask = record["mask"][..., 0], answer["mask"]
+    # Where nobody said what is there, nothing is right or wrong.
+    known = record["mask"][..., 0] != masks.UNLABELLED
+    reference, mask = record["mask"][..., 0] * known, answer["mask"] * known
     values = range(1, len(data.mask_labels) + 1)
     dice = metrics.METRICS["multilabel_dice"](ref=reference, pred=mask, labels=values)
     # A radiograph's mask has an area, not a volume.
@@ -111,7 +114,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
 
 TASK = Task(
     num_outputs=_num_outputs,
-    loss=_loss,
+    loss=learning.of_masks(losses.find("segmentation")),
     answer=_answer,
     case=_case,
     summary=_summary,
@@ -119,4 +122,5 @@ TASK = Task(
     page=_page,
     headline=_headline,
     scored_by="annotation",
+    learn=_learn,
 )

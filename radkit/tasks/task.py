@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from radkit import config
 from radkit.data import prepare
+from radkit.inference import configured, wrapped
 
 Tensors = Mapping[str, tf.Tensor]
 Answer = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+NOTHING_ASKED = config.Inference()
 Record = Mapping[str, Any]  # one record's fields as numpy, `values` in modality units beside `image`
 
 
@@ -30,7 +32,8 @@ class Task:
 
     Attributes:
         num_outputs: Channels of the network's output.
-        loss: (batch, logits) -> one value an example, float32.
+        loss: (batch, logits) -> one value an example, float32; of a network that answers at several resolutions,
+            logits are a list.
         answer: (logits, place, data) -> what serving returns, on the grid of the image that came in.
         case: (record, answer) -> this case's figures, plain numbers and text.
         summary: All cases' figures -> aggregates with intervals; `score` (higher is better, nan where it is undefined)
@@ -39,6 +42,7 @@ class Task:
         page: (title, summary, cases, shown, history, data) -> HTML.
         headline: The summary in one line, as `summary` gave it or as `summary.json` keeps it (null: undefined).
         scored_by: Which of a record's labels it is held against: `label`, the class, or `annotation`, what was drawn.
+        learn: Experiment -> the loss that its config asks for (`tasks.of`); None: there is `loss` and no other.
     """
 
     num_outputs: Callable[[config.Data], int]
@@ -50,6 +54,7 @@ class Task:
     page: Callable[..., str]
     headline: Callable[[Mapping[str, Any]], str]
     scored_by: Literal["label", "annotation"]
+    learn: Callable[[config.Experiment], Callable[[Tensors, Any], tf.Tensor]] | None = None
 
 
 def as_json(figures: Any) -> Any:
@@ -77,7 +82,12 @@ def spell(figure: float | None) -> str:
 
 
 def answer(
-    network: Callable[..., tf.Tensor], task: Task, data: config.Data, image: tf.Tensor, spacing_mm: tf.Tensor
+    network: Callable[..., tf.Tensor],
+    task: Task,
+    data: config.Data,
+    image: tf.Tensor,
+    spacing_mm: tf.Tensor,
+    inference: config.Inference = NOTHING_ASKED,
 ) -> dict[str, tf.Tensor]:
     """Returns the task's answer to raw images: the function that evaluation calls and the export traces.
 
@@ -87,12 +97,19 @@ def answer(
         data: The config's data section.
         image: Modality values, (batch, *spatial, 1) float32.
         spacing_mm: (batch, rank) float32; one spacing a batch.
+        inference: Windows and flips by which the network is asked, and what becomes of its mask.
     """
     prepared, place = prepare.prepare(image, spacing_mm, data)
-    return task.answer(network(prepared, training=False), place, data)
+    asked = configured.network(network, inference, prepare.padding_value(data))
+    found = task.answer(wrapped.answer(asked, prepared), place, data)
+    if "mask" in found:
+        found = {**found, "mask": configured.clean(found["mask"], data.mask_labels, inference)}
+    return found
 
 
-def answering(network: Callable[..., tf.Tensor], task: Task, data: config.Data) -> Answer:
+def answering(
+    network: Callable[..., tf.Tensor], task: Task, data: config.Data, inference: config.Inference = NOTHING_ASKED
+) -> Answer:
     """Returns the compiled function from raw images and their spacing to the task's answer."""
     rank = len(data.image_size)
 
@@ -103,6 +120,6 @@ def answering(network: Callable[..., tf.Tensor], task: Task, data: config.Data) 
         ]
     )
     def answer_images(image: tf.Tensor, spacing_mm: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(network, task, data, image, spacing_mm)
+        return answer(network, task, data, image, spacing_mm, inference)
 
     return answer_images

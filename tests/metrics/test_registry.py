@@ -33,6 +33,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "staple": {"readers": [[[0, 1, 1, 0]], [[0, 1, 1, 0]], [[0, 1, 0, 1]]]},
     "majority_vote": {"readers": [[[0, 1, 1]], [[0, 1, 0]]]},
     "cohen_kappa": {"a": [1, 2, 3], "b": [1, 3, 3]},
+    "regression_metrics": {"y_true": [1.0, 2.0, 3.0], "y_pred": [1.5, 2.0, 2.0]},
     "bland_altman": {"a": [1.0, 2.0, 3.0], "b": [1.5, 2.0, 2.0]},
 }
 

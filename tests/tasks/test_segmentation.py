@@ -91,6 +91,11 @@ def test_an_absent_label_that_is_not_answered_counts_as_right() -> None:
     assert (found["dice shell"], found["dice core"], found["ref_ml"]) == (0.0, 1.0, 0.0)
 
 
+def test_unlabelled_voxels_are_neither_right_nor_wrong() -> None:
+    found = case_of([0, 1, 255, 255], [0, 1, 2, 0])
+    assert (found["dice shell"], found["dice core"], found["ref_ml"]) == (1.0, 1.0, pytest.approx(0.1))
+
+
 def test_the_summary_is_the_mean_with_an_interval_over_patients() -> None:
     cases = [case_of([1, 0], [1, 0], patient_id=f"P{n // 2}") for n in range(6)]
     cases += [case_of([1, 0], [0, 0], patient_id=f"P{n}") for n in range(3, 5)]

@@ -204,3 +204,34 @@ def test_images_a_second_and_the_share_of_waiting() -> None:
     assert watched.figures() == {"images_per_s": 1.6, "waiting_share": 0.8}
     with pytest.raises(StopIteration):
         next(watched)
+
+
+class TestRates:
+    """Each weight moves by its own share of the learning rate."""
+
+    def moved(self, shares: tuple[float, ...], decay: float) -> list[np.ndarray]:
+        settings = config.Optimizer(learning_rate=0.1, weight_decay=decay, warmup_steps=0)
+        experiment = config.Experiment(
+            data=config.Data("x"), model=config.Model("unet"), task=config.Task("segmentation"), optimizer=settings
+        )
+        variables = [keras.Variable(np.full(3, 2.0, np.float32)) for _ in range(2)]
+        optimizer = loop.new_optimizer(experiment, shares)
+        optimizer.build(variables)
+        optimizer.apply([tf.constant([1.0, -3.0, 0.5])] * 2, variables)
+        return [np.asarray(variable) - 2.0 for variable in variables]
+
+    @pytest.mark.parametrize("decay", [0.0, 0.5])
+    def test_shares_scale_the_step_and_the_decay(self, decay: float) -> None:
+        whole, alike = self.moved((), decay)
+        slow, same = self.moved((0.1, 1.0), decay)
+        np.testing.assert_allclose(alike, whole)
+        np.testing.assert_allclose(slow, 0.1 * whole, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(same, whole, rtol=1e-6)
+        # AdamW's first step is the rate against the gradient's sign; the decay is the rate times its share.
+        np.testing.assert_allclose(whole, -0.1 * np.sign([1, -3, 0.5]) - 0.1 * decay * 2.0, rtol=1e-4, atol=1e-6)
+
+    def test_no_shares_are_plain_adamw(self) -> None:
+        experiment = config.Experiment(
+            data=config.Data("x"), model=config.Model("unet"), task=config.Task("segmentation")
+        )
+        assert type(loop.new_optimizer(experiment, (1.0, 1.0))) is loop.AdamW

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from radkit.models.layers import deconvolutions, pointwise
+
 Sizes = int | Sequence[int]
 
 
@@ -51,7 +53,7 @@ def convolve(
     rank = len(x.shape) - 2
     if padding == "symmetric":
         x, padding = _padded(x, spread(size, rank), spread(strides, rank), spread(dilation, rank))
-    layer = {2: keras.layers.Conv2D, 3: keras.layers.Conv3D}[rank]
+    layer: Any = {2: pointwise.Conv2D, 3: pointwise.Conv3D}[rank]
     return layer(
         filters, size, strides=strides, padding=padding, use_bias=bias, dilation_rate=dilation, groups=groups,
         kernel_initializer=initializer, name=name, dtype=dtype,
@@ -200,7 +202,7 @@ def deconvolve(
         bias: Whether a constant is added to each channel.
         name: Of the layer.
     """
-    layer = {2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}[len(x.shape) - 2]
+    layer: Any = {2: deconvolutions.Conv2DTranspose, 3: deconvolutions.Conv3DTranspose}[len(x.shape) - 2]
     return layer(
         filters, size, strides=strides, padding="same", use_bias=bias, kernel_initializer="he_normal", name=name
     )(x)

@@ -1,9 +1,12 @@
 """Normalisation; statistics in float32 whatever the precision."""
 
+import math
 from typing import Any
 
 import keras
 from keras import ops
+
+from radkit.models.layers import fused
 
 
 @keras.saving.register_keras_serializable("radkit")
@@ -12,12 +15,16 @@ class InstanceNormalization(keras.layers.Layer):
 
     Input shape: `(batch, *spatial, channels)`; the output's is the same.
 
+    Args:
+        epsilon: Added to the variance.
+        negative_slope: Negative values are multiplied by it afterwards: 1 is no activation, 0 is ReLU.
+
     Source: Ulyanov et al. 2016, https://arxiv.org/abs/1607.08022.
     """
 
-    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
+    def __init__(self, epsilon: float = 1e-5, negative_slope: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.epsilon = epsilon
+        self.epsilon, self.negative_slope = epsilon, negative_slope
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the scale and the shift, one a channel."""
@@ -28,28 +35,107 @@ class InstanceNormalization(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the inputs normalised."""
-        axes = list(range(1, len(inputs.shape) - 1))
-        mean, variance = ops.moments(ops.cast(inputs, "float32"), axes=axes, keepdims=True)
-        scale = ops.rsqrt(variance + self.epsilon) * self.gamma
-        shift = self.beta - mean * scale
-        return inputs * ops.cast(scale, inputs.dtype) + ops.cast(shift, inputs.dtype)
+        gamma, beta = ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
+        return fused.normalized(
+            inputs, gamma, beta, groups=inputs.shape[-1], epsilon=self.epsilon, negative_slope=self.negative_slope
+        )
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the output's shape."""
+        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """Returns what rebuilds the layer."""
-        return {**super().get_config(), "epsilon": self.epsilon}
-
-
-@keras.saving.register_keras_serializable("radkit")
-class BatchNormalization(keras.layers.BatchNormalization):
-    """Each channel to the batch's mean 0 and variance 1 in training, to the moving ones else."""
+        return {**super().get_config(), "epsilon": self.epsilon, "negative_slope": self.negative_slope}
 
 
 @keras.saving.register_keras_serializable("radkit")
 class GroupNormalization(keras.layers.GroupNormalization):
-    """Each image's each group of channels to mean 0 and variance 1."""
+    """Each image's each group of channels to mean 0 and variance 1; arguments and weights are Keras's.
+
+    Args:
+        groups: Into how many the channels are dealt.
+        negative_slope: Negative values are multiplied by it afterwards: 1 is no activation, 0 is ReLU.
+        **kwargs: As `keras.layers.GroupNormalization`.
+
+    Source: Wu & He 2018, https://arxiv.org/abs/1803.08494.
+    """
+
+    def __init__(self, groups: int = 32, negative_slope: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(groups=groups, **kwargs)
+        self.negative_slope = negative_slope
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the inputs normalised."""
+        if self.axis not in (-1, len(inputs.shape) - 1):
+            y = super().call(inputs)
+            return y if self.negative_slope == 1.0 else ops.where(y > 0, y, self.negative_slope * y)
+        channels = inputs.shape[-1]
+        gamma = ops.ones((channels,), "float32") if self.gamma is None else ops.convert_to_tensor(self.gamma)
+        beta = ops.zeros((channels,), "float32") if self.beta is None else ops.convert_to_tensor(self.beta)
+        y = fused.normalized(
+            inputs, gamma, beta, groups=self.groups, epsilon=self.epsilon, negative_slope=self.negative_slope
+        )
+        return ops.cast(y, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "negative_slope": self.negative_slope}
 
 
-def layer(kind: str, *, epsilon: float | None = None, name: str | None = None) -> keras.layers.Layer:
-    """Returns a normalisation layer: `batch`, `instance` or `group`."""
-    made = {"batch": BatchNormalization, "instance": InstanceNormalization, "group": GroupNormalization}[kind]
-    return made(name=name, **({} if epsilon is None else {"epsilon": epsilon}))
+@keras.saving.register_keras_serializable("radkit")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Each channel to the batch's mean 0 and variance 1 in training, to the moving ones else.
+
+    Arguments, weights and answers are Keras's; on TensorFlow it is one operation instead of a dozen, which also reads
+    bfloat16 and keeps its statistics in float32. Keras's own way stays for masks, other axes than the last, batch
+    renormalisation, and statistics over several replicas.
+
+    Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
+    """
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """Returns the inputs normalised; in training the moving statistics follow."""
+        plain = mask is not None or self.renorm or self.axis not in (-1, len(inputs.shape) - 1)
+        if plain or not isinstance(training, (bool, int, type(None))) or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        from radkit.models.layers import whole_batch
+
+        if not whole_batch.fits(inputs, self.synchronized):
+            return super().call(inputs, training=training, mask=mask)
+        channels = inputs.shape[-1]
+        gamma = ops.convert_to_tensor(self.gamma) if self.scale else ops.ones((channels,), "float32")
+        beta = ops.convert_to_tensor(self.beta) if self.center else ops.zeros((channels,), "float32")
+        moving = (ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance))
+        if not (training and self.trainable):
+            y, _, _ = whole_batch.normalized(inputs, gamma, beta, self.epsilon, moving)
+            return ops.cast(y, self.compute_dtype)
+        y, mean, variance = whole_batch.normalized(inputs, gamma, beta, self.epsilon)
+        self.moving_mean.assign(moving[0] * self.momentum + mean * (1.0 - self.momentum))
+        self.moving_variance.assign(moving[1] * self.momentum + variance * (1.0 - self.momentum))
+        return ops.cast(y, self.compute_dtype)
+
+
+def layer(
+    kind: str,
+    *,
+    epsilon: float | None = None,
+    name: str | None = None,
+    channels: int = 32,
+    negative_slope: float = 1.0,
+) -> keras.layers.Layer:
+    """Returns a normalisation layer.
+
+    Args:
+        kind: `batch`, `instance` or `group` (32 groups, or the most below that deal the channels evenly).
+        epsilon: Added to the variance; the layer's own if not given.
+        name: Of the layer.
+        channels: Of the layer's input.
+        negative_slope: What negative values are multiplied by afterwards, but after `batch`, which has no such setting.
+    """
+    settings: dict[str, Any] = {"name": name} | ({} if epsilon is None else {"epsilon": epsilon})
+    if kind == "batch":
+        return BatchNormalization(**settings)
+    if kind == "group":
+        return GroupNormalization(math.gcd(32, channels), negative_slope, **settings)
+    return {"instance": InstanceNormalization}[kind](negative_slope=negative_slope, **settings)

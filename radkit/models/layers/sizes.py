@@ -30,7 +30,10 @@ class PadToMultiple(keras.layers.Layer):
         lacking = [wanted - size for wanted, size in zip(self._wanted(sizes), sizes)]
         if all(isinstance(number, int) and not number for number in lacking):
             return inputs
-        return ops.pad(inputs, [[0, 0], *([number // 2, number - number // 2] for number in lacking), [0, 0]])
+        sides = [[0, 0], *([number // 2, number - number // 2] for number in lacking), [0, 0]]
+        # The value as a tensor, for TensorFlow's graph optimizer merges the op that has none (Pad, not PadV2) into a
+        # Conv3D behind it and forgets that the convolution pads as well (2.21: seen on CPU, wrong sizes and numbers).
+        return ops.pad(inputs, sides, constant_values=ops.zeros((), inputs.dtype))
 
     def _wanted(self, sizes: Sequence[Any]) -> list[Any]:
         rank, wanted = len(sizes), []

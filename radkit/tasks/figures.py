@@ -1,0 +1,66 @@
+"""What tasks tell of their cases alike: means and areas with intervals over patients, subgroups, notes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from radkit import metrics
+from radkit.tasks.task import Record
+
+SUBGROUPS = ("view_position", "sex", "manufacturer")
+_WORDS = {"view_position": "view", "sex": "sex", "manufacturer": "manufacturer"}
+
+Case = Mapping[str, Any]
+
+
+def facts(record: Record) -> dict[str, Any]:
+    """Returns what a record says of itself that its subgroups are made by."""
+    return {fact: record[fact] for fact in SUBGROUPS}
+
+
+def patients(cases: Sequence[Case]) -> list[str]:
+    """Returns the patient of each case."""
+    return [case["patient_id"] for case in cases]
+
+
+def counted(cases: Sequence[Case]) -> dict[str, int]:
+    """Returns how many cases and patients there are."""
+    return {"num_cases": len(cases), "num_patients": len(set(patients(cases)))}
+
+
+def mean(values: Sequence[float], of: Sequence[str]) -> dict[str, float]:
+    """Returns the mean over cases, with an interval over their patients."""
+    interval = metrics.METRICS["bootstrap_ci"](metric="mean", y_true=None, y_score=list(values), cluster=list(of))
+    return {"value": float(np.mean(values)), "low": interval["low"], "high": interval["high"]}
+
+
+def auc(truth: np.ndarray, score: np.ndarray, of: Sequence[str]) -> dict[str, float]:
+    """Returns the AUC with an interval over patients: several images of one patient are not independent."""
+    value = metrics.METRICS["roc_auc_delong"](y_true=truth, y_score=score)["auc"]
+    interval = metrics.METRICS["bootstrap_ci"](metric="roc_auc", y_true=truth, y_score=score, cluster=list(of))
+    return {"value": value, "low": interval["low"], "high": interval["high"]}
+
+
+def subgroups(
+    cases: Sequence[Case], measured: Callable[[Sequence[Case]], Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Returns the figures of each subgroup that is not all of the cases.
+
+    Args:
+        cases: With what `facts` gave.
+        measured: Cases -> figures.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for fact in SUBGROUPS:
+        for value in sorted({case[fact] for case in cases} - {""}):
+            members = [case for case in cases if case[fact] == value]
+            if len(members) < len(cases):
+                found[f"{_WORDS[fact]} {value}"] = {"n": len(members), **measured(members)}
+    return found
+
+
+def picture(values: np.ndarray) -> np.ndarray:
+    """Returns what is shown of an image (*spatial, 1): a volume's middle slice."""
+    image = values[..., 0]
+    return image[len(image) // 2] if image.ndim == 3 else image

@@ -1,0 +1,57 @@
+"""From a loss of truth and logits to what a training step asks for: the loss of a batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from radkit import config, losses
+from radkit.errors import UserError
+from radkit.losses import deep_supervision
+from radkit.tasks.task import Tensors
+
+OfBatch = Callable[[Tensors, Any], tf.Tensor]
+
+
+def chosen(task: str, experiment: config.Experiment) -> losses.Loss:
+    """Returns the loss that a config chooses for a task, with its settings.
+
+    Raises:
+        UserError: No such loss or setting.
+    """
+    return losses.chosen(task, experiment.task.loss, experiment.task.loss_settings)
+
+
+def of_labels(loss: losses.Loss) -> OfBatch:
+    """Returns the loss of `batch["label"]`; where examples were mixed, each label counts by its share."""
+
+    def of_batch(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
+        found = loss(batch["label"], logits)
+        if "mixed_label" not in batch:
+            return found
+        share = batch["mixed_share"]  # of the example's own label; the rest is of the one it was mixed with
+        return share * found + (1.0 - share) * loss(batch["mixed_label"], logits)
+
+    return of_batch
+
+
+def of_masks(loss: losses.Loss) -> OfBatch:
+    """Returns the loss of `batch["mask"]`, at each resolution that the network answers at."""
+    return lambda batch, logits: deep_supervision.supervised(loss, batch["mask"], logits)
+
+
+def require(task: str, data: config.Data, *kinds: str) -> None:
+    """Refuses labels of a kind that a task does not learn.
+
+    Raises:
+        UserError: It names the tasks that there are for them.
+    """
+    if data.label and data.label_kind in kinds:
+        return
+    wanted = " or ".join(repr(kind) for kind in kinds)
+    if not data.label:
+        raise UserError(f"{task} needs data.label (the table's column), of data.label_kind {wanted}; it is empty")
+    others = {"class": "classification", "survival": ""}
+    other = others.get(data.label_kind, data.label_kind)
+    advice = f"set task.name='{other}'" if other else "such labels are stored and fed, and no task learns from them yet"
+    raise UserError(f"{task} learns data.label_kind {wanted}, not {data.label_kind!r}: {advice}")

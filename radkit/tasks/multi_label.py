@@ -1,0 +1,125 @@
+"""Several labels at once, each yes or no for itself; those that nobody knows are neither learned nor scored."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from radkit import config, losses, metrics
+from radkit.data import prepare
+from radkit.tasks import figures, learning
+from radkit.tasks.task import Record, Shown, Task, spell
+
+_SAID = {1: "yes", 0: "no", -1: "unknown"}
+
+
+def _num_outputs(data: config.Data) -> int:
+    learning.require("multi_label", data, "multi_label")
+    return len(data.class_names)
+
+
+def _learn(experiment: config.Experiment) -> learning.OfBatch:
+    return learning.of_labels(learning.chosen("multi_label", experiment))
+
+
+def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
+    del place  # A label has no grid to go back to.
+    names = tf.tile(tf.constant([data.class_names]), [tf.shape(logits)[0], 1])
+    return {"probabilities": tf.sigmoid(logits), "class_names": names}
+
+
+def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, flag, probability in zip(data.class_names, record["label"], answer["probabilities"]):
+        found[f"label {name}"] = int(flag)
+        found[f"probability {name}"] = float(probability)
+    return {**found, **figures.facts(record)}
+
+
+def _arrays(cases: Sequence[Mapping[str, Any]], data: config.Data) -> tuple[np.ndarray, np.ndarray]:
+    truth, scores = (
+        np.array([[case[f"{what} {name}"] for name in data.class_names] for case in cases])
+        for what in ("label", "probability")
+    )
+    return truth, scores
+
+
+def _of_label(cases: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    """Returns a label's AUC over the cases in which it is known."""
+    known = [case for case in cases if case[f"label {name}"] >= 0]
+    truth = np.array([case[f"label {name}"] for case in known], dtype=int)
+    score = np.array([case[f"probability {name}"] for case in known], dtype=float)
+    found = figures.auc(truth, score, figures.patients(known))
+    return {**found, "undefined": len(cases) - len(known)}
+
+
+def _mean_auc(cases: Sequence[Mapping[str, Any]], data: config.Data) -> float:
+    """Returns the mean over the labels that have both yes and no."""
+    areas = []
+    for name in data.class_names:
+        known = [(case[f"label {name}"], case[f"probability {name}"]) for case in cases if case[f"label {name}"] >= 0]
+        truth, score = [label for label, _ in known], [probability for _, probability in known]
+        areas.append(metrics.METRICS["roc_auc_delong"](y_true=truth, y_score=score)["auc"] if known else math.nan)
+    defined = [area for area in areas if not math.isnan(area)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str, Any]:
+    mean = _mean_auc(cases, data)
+    named = {f"AUC, {name}": _of_label(cases, name) for name in data.class_names}
+    return {
+        **figures.counted(cases),
+        "figures": {"mean AUC": mean, **named},
+        "subgroups": figures.subgroups(cases, lambda members: {"mean AUC": _mean_auc(members, data)}),
+        "score": mean,
+    }
+
+
+def _pick(cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[int]:
+    truth, scores = _arrays(cases, data)
+    wrong = np.where(truth >= 0, np.abs(scores - truth), 0.0).max(axis=1)
+    return [int(i) for i in np.argsort(-wrong, kind="stable")[:8]]
+
+
+def _page(
+    title: str,
+    summary: Mapping[str, Any],
+    cases: Sequence[Mapping[str, Any]],
+    shown: Sequence[Shown],
+    history: Sequence[Mapping[str, Any]],
+    data: config.Data,
+) -> str:
+    from radkit.reports import evaluation_labels  # matplotlib is an extra, wanted only here
+
+    truth, scores = _arrays(cases, data)
+    captions = [_caption(cases[one.index], data) for one in shown]
+    images = [figures.picture(one.record["values"]) for one in shown]
+    page = evaluation_labels.Page(title, summary, images, captions, history=history)
+    return evaluation_labels.multi_label(page, truth, scores, data.class_names)
+
+
+def _caption(case: Mapping[str, Any], data: config.Data) -> str:
+    """Returns the label that is farthest off."""
+    known = [name for name in data.class_names if case[f"label {name}"] >= 0] or list(data.class_names)
+    name = max(known, key=lambda name: abs(case[f"probability {name}"] - case[f"label {name}"]))
+    return f"{name}: {_SAID[case[f'label {name}']]}; probability of yes {case[f'probability {name}']:.2f}"
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    return f"mean AUC {spell(summary['figures']['mean AUC'])}, n = {summary['num_cases']}"
+
+
+TASK = Task(
+    num_outputs=_num_outputs,
+    loss=learning.of_labels(losses.find("multi_label")),
+    answer=_answer,
+    case=_case,
+    summary=_summary,
+    pick=_pick,
+    page=_page,
+    headline=_headline,
+    scored_by="label",
+    learn=_learn,
+)

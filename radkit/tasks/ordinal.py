@@ -1,0 +1,121 @@
+"""Degrees: classes in order, learned as "more than class k"; with the model's head="coral" these never cross."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from radkit import config, losses, metrics
+from radkit.data import prepare
+from radkit.tasks import figures, learning
+from radkit.tasks.task import Record, Shown, Task, spell
+
+
+def _num_outputs(data: config.Data) -> int:
+    learning.require("ordinal", data, "ordinal")
+    return len(data.class_names)
+
+
+def _learn(experiment: config.Experiment) -> learning.OfBatch:
+    return learning.of_labels(learning.chosen("ordinal", experiment))
+
+
+def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
+    """Probabilities of each class, from (batch, classes - 1), or (batch, classes) of which the last says nothing."""
+    del place  # A degree has no grid to go back to.
+    names = tf.tile(tf.constant([data.class_names]), [tf.shape(logits)[0], 1])
+    more, least = [], None
+    for step in range(len(data.class_names) - 1):
+        # "More than 2" cannot be likelier than "more than 1": a linear head's steps may cross.
+        found = tf.sigmoid(logits[:, step])
+        least = found if least is None else tf.minimum(least, found)
+        more.append(least)
+    above = tf.stack([tf.ones_like(more[0]), *more], axis=1)
+    below = tf.stack([*more, tf.zeros_like(more[0])], axis=1)
+    return {"probabilities": above - below, "class_names": names}
+
+
+def _called(probabilities: np.ndarray) -> int:
+    """Returns the median degree: the first at which half of the probability is reached."""
+    return min(int(np.searchsorted(np.cumsum(probabilities), 0.5 - 1e-7)), len(probabilities) - 1)
+
+
+def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
+    label, called = int(record["label"]), _called(answer["probabilities"])
+    probabilities = {
+        f"probability {name}": float(value) for name, value in zip(data.class_names, answer["probabilities"])
+    }
+    return {"label": label, "called": called, "error": abs(called - label), **probabilities, **figures.facts(record)}
+
+
+def _measured(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str, Any]:
+    kappa = metrics.METRICS["cohen_kappa"](
+        a=[case["label"] for case in cases],
+        b=[case["called"] for case in cases],
+        labels=list(range(len(data.class_names))),
+    )
+    of = figures.patients(cases)
+    return {
+        "quadratic kappa": kappa["quadratic"],
+        "mean error in degrees": figures.mean([case["error"] for case in cases], of),
+        "accuracy": figures.mean([float(case["error"] == 0) for case in cases], of),
+    }
+
+
+def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str, Any]:
+    named = _measured(cases, data)
+    return {
+        **figures.counted(cases),
+        "figures": named,
+        "subgroups": figures.subgroups(cases, lambda members: _measured(members, data)),
+        "score": named["quadratic kappa"],
+    }
+
+
+def _pick(cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[int]:
+    return sorted(range(len(cases)), key=lambda i: (-cases[i]["error"], _of_truth(cases[i], data), i))[:8]
+
+
+def _of_truth(case: Mapping[str, Any], data: config.Data) -> float:
+    probability: float = case[f"probability {data.class_names[case['label']]}"]
+    return math.inf if math.isnan(probability) else probability
+
+
+def _page(
+    title: str,
+    summary: Mapping[str, Any],
+    cases: Sequence[Mapping[str, Any]],
+    shown: Sequence[Shown],
+    history: Sequence[Mapping[str, Any]],
+    data: config.Data,
+) -> str:
+    from radkit.reports import evaluation_labels  # matplotlib is an extra, wanted only here
+
+    names = data.class_names
+    captions = [f"{names[case['label']]}, called {names[case['called']]}" for case in (cases[o.index] for o in shown)]
+    images = [figures.picture(one.record["values"]) for one in shown]
+    truth, called = (np.array([case[what] for case in cases]) for what in ("label", "called"))
+    page = evaluation_labels.Page(title, summary, images, captions, history=history)
+    return evaluation_labels.ordinal(page, truth, called, names)
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    found = summary["figures"]
+    error = spell(found["mean error in degrees"]["value"])
+    return f"quadratic kappa {spell(found['quadratic kappa'])}, mean error {error} degrees, n = {summary['num_cases']}"
+
+
+TASK = Task(
+    num_outputs=_num_outputs,
+    loss=learning.of_labels(losses.find("ordinal")),
+    answer=_answer,
+    case=_case,
+    summary=_summary,
+    pick=_pick,
+    page=_page,
+    headline=_headline,
+    scored_by="label",
+    learn=_learn,
+)

@@ -1,0 +1,111 @@
+"""A number in its own unit. The network's 0 and 1 stand for `data.label_range`, so that its numbers stay small."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from radkit import config, losses, metrics
+from radkit.data import prepare
+from radkit.tasks import figures, learning
+from radkit.tasks.task import Record, Shown, Task, Tensors, spell
+
+
+def _num_outputs(data: config.Data) -> int:
+    learning.require("regression", data, "regression")
+    return 1
+
+
+def _learn(experiment: config.Experiment) -> learning.OfBatch:
+    low, high = experiment.data.label_range
+    of_batch = learning.of_labels(learning.chosen("regression", experiment))
+
+    def of_scaled(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
+        scaled = {name: (batch[name] - low) / (high - low) for name in ("label", "mixed_label") if name in batch}
+        return of_batch({**batch, **scaled}, logits)
+
+    return of_scaled
+
+
+def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
+    del place  # A number has no grid to go back to.
+    low, high = data.label_range
+    names = tf.tile(tf.constant([[data.label]]), [tf.shape(logits)[0], 1])
+    return {"values": logits * (high - low) + low, "class_names": names}
+
+
+def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
+    label, found = float(record["label"]), float(answer["values"][0])
+    return {"label": label, "value": found, "error": abs(found - label), **figures.facts(record)}
+
+
+def _arrays(cases: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    truth, found = (np.array([case[what] for case in cases], dtype=float) for what in ("label", "value"))
+    return truth, found
+
+
+def _measured(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    truth, found = _arrays(cases)
+    plain = metrics.METRICS["regression_metrics"](y_true=truth, y_pred=found)
+    return {
+        "mean absolute error": figures.mean([case["error"] for case in cases], figures.patients(cases)),
+        "bias": figures.mean(list(found - truth), figures.patients(cases)),
+        "root mean squared error": plain["rmse"],
+        "R2": plain["r2"],
+    }
+
+
+def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str, Any]:
+    named = _measured(cases)
+    return {
+        **figures.counted(cases),
+        "unit": data.label_unit,
+        "figures": named,
+        "subgroups": figures.subgroups(cases, _measured),
+        "score": -named["mean absolute error"]["value"],  # higher is better
+    }
+
+
+def _pick(cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[int]:
+    del data
+    return sorted(range(len(cases)), key=lambda i: (-cases[i]["error"], i))[:8]
+
+
+def _page(
+    title: str,
+    summary: Mapping[str, Any],
+    cases: Sequence[Mapping[str, Any]],
+    shown: Sequence[Shown],
+    history: Sequence[Mapping[str, Any]],
+    data: config.Data,
+) -> str:
+    from radkit.reports import evaluation_labels  # matplotlib is an extra, wanted only here
+
+    truth, found = _arrays(cases)
+    unit = f" {data.label_unit}" if data.label_unit else ""
+    captions = [f"{truth[one.index]:.4g}{unit}, predicted {found[one.index]:.4g}{unit}" for one in shown]
+    images = [figures.picture(one.record["values"]) for one in shown]
+    page = evaluation_labels.Page(title, summary, images, captions, history=history)
+    return evaluation_labels.regression(page, truth, found, data.label, data.label_unit)
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    error = summary["figures"]["mean absolute error"]
+    unit = f" {summary['unit']}" if summary["unit"] else ""
+    interval = f"{spell(error['low'])} to {spell(error['high'])}"
+    return f"mean absolute error {spell(error['value'])}{unit} ({interval}), n = {summary['num_cases']}"
+
+
+TASK = Task(
+    num_outputs=_num_outputs,
+    loss=learning.of_labels(losses.find("regression")),
+    answer=_answer,
+    case=_case,
+    summary=_summary,
+    pick=_pick,
+    page=_page,
+    headline=_headline,
+    scored_by="label",
+    learn=_learn,
+)

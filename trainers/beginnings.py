@@ -1,0 +1,54 @@
+"""What a run begins with: weights from elsewhere, layers that do not learn, and whose images the weights have seen."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from radkit import config, outputs, runs
+from radkit.errors import UserError
+from radkit.models import weights
+
+
+def start(network: keras.Model, experiment: config.Experiment, run: Path) -> dict[str, Any]:
+    """Gives a new network the weights that the config names, prints what fitted, and keeps layers from learning.
+
+    A run that goes on has weights of its own, and gets none.
+
+    Args:
+        network: Not yet given to an optimizer.
+        experiment: `model.weights` and `model.freeze` are read.
+        run: Its folder; need not be there yet.
+
+    Returns:
+        What `transfer.json` holds; empty where nothing was loaded now.
+
+    Raises:
+        UserError: The weights cannot be had or nothing of them fits, a pattern matches no layer, or no layer is left to
+            learn.
+    """
+    model = experiment.model
+    weights.freeze(network, model.freeze)
+    if not network.trainable_variables:
+        raise UserError(f"model.freeze={model.freeze} leaves no layer that learns; freeze fewer")
+    if not model.weights or tf.train.latest_checkpoint(str(run / "state")):
+        return {}
+    report = weights.load(network, model.weights, model.name)
+    print(report.text())
+    return {**report.to_json(), "patients": _seen(model.weights)}
+
+
+def _seen(source: str) -> list[str]:
+    """Returns the patients that an earlier run, and those before it, learned from or were chosen on."""
+    if not source.startswith(weights.RUN):
+        return []
+    manifest = runs.manifest(Path(source.partition("?")[0].removeprefix(weights.RUN)))
+    own = [patient for split in manifest["patients"].values() for patient in split]
+    return sorted({*own, *manifest.get("patients_before", ())})
+
+
+def patients(run: Path) -> list[str]:
+    """Returns the pseudonymous patients whom the weights that a run began with have seen."""
+    path = run / runs.TRANSFER
+    return list(outputs.read_json(path)["patients"]) if path.is_file() else []
