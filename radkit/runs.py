@@ -92,6 +92,8 @@ def new_network(settings: config.Experiment, task: Task) -> keras.Model:
     sizes = [data.image_size]
     if data.kind == "volume":
         sizes.append((data.size_multiple,) * len(data.image_size))
+    if settings.inference.window:
+        sizes.append(settings.inference.window)
     for size in sizes:  # what inference pads to must fit as well as what training cuts
         models.build(model.name, input_shape=(*size, 1), num_classes=outputs_wanted, **model.settings)
     free = (None,) * len(data.image_size)

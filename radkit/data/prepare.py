@@ -144,7 +144,10 @@ def restore(outputs: tf.Tensor, place: Place) -> tf.Tensor:
     """
     begin = tf.concat([[0], place.before, [0]], axis=0)
     size = tf.concat([[-1], place.scaled, [-1]], axis=0)
-    return resize(tf.slice(outputs, begin, size), place.source)
+    kept = tf.slice(outputs, begin, size)
+    # Nothing was resampled, so nothing is: the copies of all channels of a large volume would cost more than it seems.
+    same = tf.reduce_all(tf.equal(place.scaled, place.source))
+    return tf.cond(same, lambda: kept, lambda: resize(kept, place.source))
 
 
 def crop_or_pad(image: tf.Tensor, sizes: Sequence[int], offset: tf.Tensor, fill: float = 0.0) -> tf.Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import ops
 
 from radkit.errors import UserError
 from radkit.models import layers
@@ -34,7 +35,8 @@ def build(
     """Returns a U-Net from image to logits, `(batch, *spatial, num_classes)` float32.
 
     Args:
-        input_shape: Spatial sizes and channels; sizes that 16 does not divide are padded, and the answer cropped.
+        input_shape: Spatial sizes and channels. Of an odd size pooling leaves the last place out, and on the way up the
+            edge is repeated; sizes under 16 are padded, and the answer cropped.
         num_classes: Channels of the output, background included.
         filters: Channels of the five levels, finest first, and of the last block.
         norm: As `layers.normalize`.
@@ -49,18 +51,41 @@ def build(
         raise UserError(f"basic_unet has five levels and a last block: filters must be six numbers, not {filters}")
     kind = _Kind(norm, activation, dropout, bias)
     inputs = keras.Input(input_shape, name="image")
-    x = _two(layers.PadToMultiple(16, name="pad")(inputs), filters[0], "conv_0", kind)
+    x = _two(layers.PadToMultiple(1, 16, name="pad")(inputs), filters[0], "conv_0", kind)
     skips = [x]
     for level, width in enumerate(filters[1:5], 1):
-        x = _two(layers.max_pool(x, name=f"down_{level}.max_pooling"), width, f"down_{level}.convs", kind)
+        x = layers.max_pool(x, padding="valid", name=f"down_{level}.max_pooling")
+        x = _two(x, width, f"down_{level}.convs", kind)
         skips.append(x)
     for level in (4, 3, 2, 1):
         # The last step up keeps its channels; the others halve them.
         width = x.shape[-1] if level == 1 else x.shape[-1] // 2
         x = layers.deconvolve(x, width, bias=True, name=f"upcat_{level}.upsample.deconv")
+        x = EdgeLike(name=f"upcat_{level}.edge")([x, skips[level - 1]])
         x = keras.layers.Concatenate(name=f"upcat_{level}.concatenate")([skips[level - 1], x])
         x = _two(x, filters[5] if level == 1 else filters[level - 1], f"upcat_{level}.convs", kind)
     return keras.Model(inputs, decoding.logits(x, num_classes, inputs, name="final_conv"), name="basic_unet")
+
+
+@keras.saving.register_keras_serializable("radkit")
+class EdgeLike(keras.layers.Layer):
+    """Repeats the last places of space until it is as large as another tensor's.
+
+    Input shape: `[(batch, *smaller, channels), (batch, *spatial, any)]`; output shape: `(batch, *spatial, channels)`.
+    """
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Returns the first, as large as the second."""
+        x, like = inputs
+        for axis, (size, wanted) in enumerate(zip(ops.shape(x)[1:-1], ops.shape(like)[1:-1]), 1):
+            if not (isinstance(size, int) and isinstance(wanted, int) and size == wanted):
+                x = ops.take(x, ops.minimum(ops.arange(wanted), size - 1), axis=axis)
+        return x
+
+    def compute_output_shape(self, input_shape: Sequence[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+        """Returns the output's shape."""
+        x, like = input_shape
+        return (x[0], *like[1:-1], x[-1])
 
 
 @dataclass(frozen=True)

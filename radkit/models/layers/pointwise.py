@@ -1,9 +1,11 @@
-"""Convolution whose kernel is one place: the product of two matrices."""
+"""Keras's convolutions: those whose kernel is one place as the product of two matrices, constants by `biases`."""
 
 from typing import Any
 
 import keras
 from keras import ops
+
+from radkit.models.layers import biases
 
 
 def _multiplied(layer: Any, inputs: Any) -> Any:
@@ -11,10 +13,21 @@ def _multiplied(layer: Any, inputs: Any) -> Any:
     y = ops.matmul(
         ops.reshape(inputs, (-1, inputs.shape[-1])), ops.reshape(layer.kernel, (inputs.shape[-1], layer.filters))
     )
+    return _finished(layer, ops.reshape(y, (*ops.shape(inputs)[:-1], layer.filters)))
+
+
+def _finished(layer: Any, y: Any) -> Any:
     if layer.use_bias:
-        y = ops.add(y, layer.bias)
-    y = ops.reshape(y, (*ops.shape(inputs)[:-1], layer.filters))
+        y = biases.add(y, layer.bias)
     return y if layer.activation is None else layer.activation(y)
+
+
+def _called(layer: Any, inputs: Any, of_keras: Any) -> Any:
+    if _faster(layer, inputs):
+        return _multiplied(layer, inputs)
+    if biases.wanted(layer, inputs) and layer.data_format == "channels_last":
+        return _finished(layer, layer.convolution_op(inputs, layer.kernel))
+    return of_keras(inputs)
 
 
 def _faster(layer: Any, inputs: Any) -> bool:
@@ -38,7 +51,7 @@ class Conv2D(keras.layers.Conv2D):
 
     def call(self, inputs: Any) -> Any:
         """Returns the convolution."""
-        return _multiplied(self, inputs) if _faster(self, inputs) else super().call(inputs)
+        return _called(self, inputs, super().call)
 
 
 @keras.saving.register_keras_serializable("radkit")
@@ -47,4 +60,4 @@ class Conv3D(keras.layers.Conv3D):
 
     def call(self, inputs: Any) -> Any:
         """Returns the convolution."""
-        return _multiplied(self, inputs) if _faster(self, inputs) else super().call(inputs)
+        return _called(self, inputs, super().call)
