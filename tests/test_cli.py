@@ -81,7 +81,7 @@ def test_every_verb_refuses_an_unknown_flag_and_a_stray_word(verb, capsys, tmp_p
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
-@pytest.mark.parametrize("verb", LIGHT)
+@pytest.mark.parametrize("verb", [LIGHT[0], *(pytest.param(verb, marks=pytest.mark.slow) for verb in LIGHT[1:])])
 def test_a_verb_is_the_same_as_its_module(verb):
     found = command("radkit", verb, "--help")
     assert found == command(cli.VERBS[verb][0], "--help")

@@ -160,6 +160,7 @@ def test_every_field_is_in_the_json(experiment):
         assert set(config.to_json(experiment)[section.name]) == names
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.integers() | WORDS, lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner)))
 def test_any_json_is_read_or_refused(values):
     with pytest.raises(UserError):

@@ -80,6 +80,7 @@ def test_compiled_with_static_shapes_it_is_the_same(rank):
     assert "<=" not in compiled.experimental_get_compiler_ir(example, tf.constant([0, 7]))(stage="hlo")
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_examples():
     given = [everything(2, seed)[0] for seed in range(3)]
     _, size, settings, data = everything(2)

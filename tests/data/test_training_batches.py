@@ -67,6 +67,7 @@ print(hashlib.sha256(b"".join(batch[name].numpy().tobytes() for name in sorted(b
 
 
 class TestSteps:
+    @pytest.mark.slow
     def test_a_new_process_goes_on_with_the_same_bytes_whatever_its_threads(self, tmp_path: Path) -> None:
         # Large enough that TensorFlow and BLAS share their sums out among the threads that there are.
         data = dataclasses.replace(VOLUMES, spacing_mm=(1.0, 1.0, 1.2))

@@ -95,6 +95,7 @@ def _wrong(tag, row, new, action):
     return "" if parts & {"D", "U", "C", "Z/D"} else "it has a value"
 
 
+@pytest.mark.slow
 @given(instances(), choices((*RETAIN, *WORDS)))
 @settings(max_examples=120)
 def test_an_output_always_passes_its_verification(folder, content, chosen):
@@ -135,6 +136,7 @@ def test_an_input_does_not_pass(folder, syntax):
 _HARMLESS: set[str] = set()
 
 
+@pytest.mark.slow
 @given(instances(), choices())
 @settings(max_examples=80)
 def test_a_second_pass_changes_only_what_is_mapped_anew(content, chosen):
@@ -175,6 +177,7 @@ def test_the_same_input_gives_the_same_bytes(content, chosen):
     assert reference.cleaned(content, KEY, chosen) == reference.cleaned(content, KEY, chosen)
 
 
+@pytest.mark.slow
 @given(instances(), choices())
 @settings(max_examples=60)
 def test_pixels_leave_as_they_came(content, chosen):
@@ -184,6 +187,7 @@ def test_pixels_leave_as_they_came(content, chosen):
     assert (old.value, old.VR, old.length) == (new.value, new.VR, new.length)
 
 
+@pytest.mark.slow
 @given(instances(), choices(tuple(o for o in RETAIN if o != "RetainUIDs")))
 @settings(max_examples=60)
 def test_uids_are_mapped_one_to_one(content, chosen):
@@ -327,6 +331,7 @@ def test_a_mapped_file_becomes_what_one_in_memory_does(folder, content, chosen):
     assert (folder / "out.dcm").read_bytes() == reference.cleaned(content, KEY, chosen)
 
 
+@pytest.mark.slow
 @given(instances(), choices())
 @settings(max_examples=40)
 def test_the_audit_tells_what_went_and_no_value(content, chosen):

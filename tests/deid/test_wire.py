@@ -261,6 +261,7 @@ def fuzz(folder, numbers) -> list[tuple[int, int, list[str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_damaged_files_never_leak_nor_break_anything(tmp_path):
     assert fuzz(tmp_path, range(2500)) == []
 

@@ -86,6 +86,7 @@ def said_of(volumes):
     return [(v.instance_uids, v.apart, v.findings, v.affine.tolist()) for v in volumes]
 
 
+@pytest.mark.slow
 @some
 @given(PLACES, st.data(), st.integers(0, 999))
 def test_all_combinations_at_the_same_places_are_volumes_of_their_own(tmp_path, place, data, seed):
@@ -103,6 +104,7 @@ def test_all_combinations_at_the_same_places_are_volumes_of_their_own(tmp_path, 
             assert any(keyword in finding for finding in volume.findings)
 
 
+@pytest.mark.slow
 @some
 @given(PLACES, st.sampled_from(sorted(AXES)), st.integers(0, 999))
 def test_the_same_files_give_the_same_volumes_whatever_their_names_and_order(tmp_path, place, keyword, seed):
@@ -150,6 +152,7 @@ def test_an_image_that_one_of_the_volumes_lacks_is_refused_by_name(tmp_path, pla
         read_all(tmp_path, datasets, seed)
 
 
+@pytest.mark.slow
 @some
 @given(PLACES, st.sampled_from(sorted(AXES)), st.integers(0, 999))
 def test_kept_images_are_all_there_though_one_volume_lacks_one(tmp_path, place, keyword, seed):

@@ -115,6 +115,7 @@ def part10(body, syntax):
     return bytes(128) + b"DICM" + encoded([(0x00020010, "UI", said)], ExplicitVRLittleEndian) + body
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
 @given(
     found=elements(), charset=st.sampled_from(SETS), syntax=st.sampled_from(SYNTAXES), nested=st.integers(0, 2),

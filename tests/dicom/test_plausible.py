@@ -100,6 +100,7 @@ def test_cases_that_are_alike_have_no_outlier_and_are_plain_values():
     assert plausible.outliers(json.loads(json.dumps(told))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -125,6 +126,7 @@ def test_of_few_cases_none_is_the_odd_one():
     assert plausible.outliers(figures(held)) == []
 
 
+@pytest.mark.slow
 def test_labels_are_compared_with_their_like():
     told = figures(cases(30))
     mixed = {uid: {"other": case["organ"]} if index % 2 else case for index, (uid, case) in enumerate(told.items())}
@@ -151,6 +153,7 @@ def test_large_images_are_thinned_out_and_a_mask_of_one_slice_is_judged_all_the_
     assert plausible.features(volume(values), drawn(inside))["organ"]["edge"] == 0
 
 
+@pytest.mark.slow
 def test_a_case_that_two_ways_tell_of_is_named_once():
     held = cases()
     image, inside = held["1.2.7"]

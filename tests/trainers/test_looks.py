@@ -97,6 +97,7 @@ def folded(folder: Path, run_folders: dict[str, Path], tmp_path: Path) -> tuple[
     return run, fold_of
 
 
+@pytest.mark.slow
 def test_a_run_of_a_fold_is_scored_on_its_fold(
     folder: Path, folded: tuple[Path, dict[str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,6 +64,7 @@ class TestFinished:
         assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
         assert "best validation score" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_the_same_config_gives_the_same_weights(
         self, run_folders: dict[str, Path], radiographs: MadeUp, tmp_path: Path, keras_alone: None
     ) -> None:
@@ -117,6 +118,7 @@ class TestResumed:
         assert_same(run, run_folders["segmentation"])
         assert runs.manifest(run)["best_score"] == runs.manifest(run_folders["segmentation"])["best_score"]
 
+    @pytest.mark.slow
     def test_dropout_goes_on_where_it_was(self, radiographs: MadeUp, tmp_path: Path, keras_alone: None) -> None:
         model = config.Model("resnet", {"filters": (4, 8), "dropout": 0.5})
         experiment = dataclasses.replace(radiographs.experiment, model=model)

@@ -188,6 +188,7 @@ def boxed(rank, seed):
     return mask, np.concatenate([low, low + extent]).astype(np.float32)
 
 
+@pytest.mark.slow
 @hypothesis.given(asked())
 @hypothesis.settings(max_examples=30)
 def test_a_box_that_is_moved_holds_what_was_drawn_in_it(given):
@@ -240,6 +241,7 @@ def test_a_box_mostly_outside_is_none():
     np.testing.assert_array_equal(half["boxes"][1:3], [[0, 0.5, 1.5, 8], [0, 0.5, 2.5, 8]])
 
 
+@pytest.mark.slow
 @hypothesis.given(asked())
 @hypothesis.settings(max_examples=25)
 def test_points_land_where_their_voxels_are_read(given):
@@ -255,6 +257,7 @@ def test_points_land_where_their_voxels_are_read(given):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_drawn_dot_is_found_at_its_point():
     settings = settings_of(3, elastic_mm=3.0, elastic_spacing_mm=12.0, rotate=(10.0, 10.0, 10.0))
     for seed in range(6):

@@ -76,6 +76,7 @@ def deal(cohort: Cohort, data: config.Data, kept: dealing.Kept | None = None) ->
         raise
 
 
+@pytest.mark.slow
 @given(cohorts(), wanted())
 @settings(max_examples=1000, deadline=None)
 def test_no_patient_is_on_two_sides_and_cuts_are_exact(cohort: Cohort, data: config.Data) -> None:

@@ -47,6 +47,7 @@ def places(low, high):
     return st.integers(low * 4, high * 4).map(lambda quarter: quarter / 4)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(places(-3, 10), places(-3, 11)), min_size=1, max_size=9))
 def test_any_contour_is_filled_as_exact_arithmetic_says(points):
@@ -57,6 +58,7 @@ def test_any_contour_is_filled_as_exact_arithmetic_says(points):
         np.testing.assert_array_equal(contours.fill(same, SHAPE, tolerance=TOLERANCE), found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_long_contours_of_decimal_places_are_filled_as_exact_arithmetic_says(seed):
     rng = np.random.default_rng(seed)
