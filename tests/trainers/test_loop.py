@@ -26,7 +26,7 @@ from pathlib import Path
 from radkit import config, models, tasks
 from trainers import checkpoints, loop, strategy
 
-clip_norm, folder = float(sys.argv[1]), Path(sys.argv[2])
+clip_norm, folder, norm = float(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 experiment = config.Experiment(
     data=config.Data(dataset="x", mask_labels=("a",)), model=config.Model("unet"), task=config.Task("segmentation"),
     optimizer=config.Optimizer(learning_rate=1e-2, warmup_steps=1))
@@ -38,7 +38,7 @@ def weights(name):
     keras.utils.set_random_seed(1)
     devices = strategy.choose(config.Trainer(strategy=name, steps=5, batch_size=4))
     with devices.scope():
-        network = models.build("unet", input_shape=(8, 8, 8, 1), num_classes=2, filters=(4, 8))
+        network = models.build("unet", input_shape=(8, 8, 8, 1), num_classes=2, filters=(4, 8), norm=norm)
         optimizer = loop.new_optimizer(experiment)
         optimizer.build(network.trainable_variables)
         state = checkpoints.State(folder / name, network, optimizer)
@@ -56,16 +56,25 @@ one, losses, expected = weights("one")
 two, losses_of_two, found = weights("mirrored")
 assert (one, two) == (1, 2), (one, two)
 np.testing.assert_allclose(losses_of_two, losses, rtol=1e-5)
+# Keras sums the moments of several replicas in another order than the one operation of a single replica does.
+bound = 1e-5 if norm == "instance" else 2e-4
 for a, b in zip(expected, found):
-    np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * np.abs(a).max())
+    np.testing.assert_allclose(b, a, rtol=bound, atol=bound * np.abs(a).max())
 print("equal", len(losses))
 """
 
 
-@pytest.mark.parametrize("clip_norm", [0.05, pytest.param(0.0, marks=pytest.mark.slow)])
-def test_two_devices_give_the_weights_of_one(clip_norm: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("norm", "clip_norm"),
+    [
+        ("instance", 0.05),
+        pytest.param("instance", 0.0, marks=pytest.mark.slow),
+        pytest.param("batch", 0.05, marks=pytest.mark.slow),
+    ],
+)
+def test_two_devices_give_the_weights_of_one(norm: str, clip_norm: float, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ON_TWO_DEVICES, str(clip_norm), str(tmp_path)],
+        [sys.executable, "-W", "ignore", "-c", ON_TWO_DEVICES, str(clip_norm), str(tmp_path), norm],
         capture_output=True, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.stdout.strip() == "equal 5", done.stderr[-3000:]
