@@ -88,9 +88,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Each channel to the batch's mean 0 and variance 1 in training, to the moving ones else.
 
     Arguments, weights and answers are Keras's, but that statistics are over all replicas unless told otherwise
-    (`synchronized`, which TensorFlow alone has): weights do not depend on the number of devices. On TensorFlow it is one
-    operation instead of a dozen, which also reads bfloat16 and keeps its statistics in float32. Keras's own way stays
-    for masks, other axes than the last, batch renormalisation, and several replicas.
+    (`synchronized`, which TensorFlow alone has): weights do not depend on the number of devices. On TensorFlow it is
+    one operation instead of a dozen, which also reads bfloat16 and keeps its statistics in float32. Keras's own way
+    stays for masks, other axes than the last, batch renormalisation, and several replicas.
 
     Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """

@@ -70,16 +70,16 @@ def sources(file: str) -> str:
 
 
 def rows(names: Sequence[str], diagrams: Path | None = None) -> Iterator[str]:
-    """Yields the table's rows; a family's first network is drawn on the way."""
-    drawn = set()
+    """Yields the table's rows; of a family the network that bears its name, or its first, is drawn on the way."""
+    drawn = {models.find(name)[0]: name for name in reversed(names)}
+    drawn |= {name: name for name in names if name in drawn}
     for name in names:
         file = models.find(name)[0]
         figures: dict[int, Figures | None] = {2: None, 3: None}
         for rank in models.ranks(name):
             keras.backend.clear_session()
             figures[max(rank, 2)], network = measure(name, rank)
-            if diagrams is not None and file not in drawn:
-                drawn.add(file)
+            if diagrams is not None and drawn[file] == name and rank == models.ranks(name)[0]:
                 (diagrams / f"{file}.svg").write_text(measures.draw(network, name), encoding="utf-8")
         yield f"| `{name}` | {spell(figures[2])} | {spell(figures[3])} | {sources(file)} |"
 
@@ -119,7 +119,7 @@ def pictures(diagrams: Path) -> list[str]:
         "## Diagrams",
         "",
         "A box is what happens at one size: its channels, its convolutions, the size of its maps; finer maps stand",
-        "higher. Dashed lines are skips. A family's first network is drawn, at the table's size.",
+        "higher. Dashed lines are skips. Of a family one network is drawn, at the table's size.",
         "",
         *shown,
     ]
