@@ -59,7 +59,7 @@ def of_patch(patch: Sequence[int], spacing_mm: Sequence[float]) -> Topology:
     is less than twice the finest, then 3; the coarsest level's are 3.
 
     >>> of_patch((20, 256, 224), (3.0, 0.6, 0.6)).strides
-    ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
+    ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
     """
     spacing, sizes = list(spacing_mm), [int(size) for size in patch]
     rank = len(sizes)

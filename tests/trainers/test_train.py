@@ -160,7 +160,6 @@ class TestRefused:
             (["--set=model.settings={'filter':(4,8)}"], "no setting 'filter'"),
             (["--set=model.settings={'filters':8}"], "cannot be built with"),
             (["--set=task.name=classification"], "classification needs data.label"),
-            (["--set=data.size_multiple=3"], "needs sizes that 2 divides"),
             (["--set=data.mask_labels=('core','shell')"], "the records in"),
             (["--set=augment.flip=(True,)"], "augment.flip must be empty or 3"),
             (["--set=trainer.seed=-4"], "trainer.seed must be 0"),

@@ -5,7 +5,7 @@
 >>> image = keras.Input((32, 32, 1))
 >>> network = keras.Model(image, keras.layers.Conv2D(4, 3, padding="same")(image))
 >>> measures.flops(network), measures.receptive_field(network)
-(73728, (3, 3))
+(77824, (3, 3))
 """
 
 from radkit.models.measures.diagram import draw as draw
