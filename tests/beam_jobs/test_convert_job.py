@@ -261,6 +261,7 @@ def test_finished_shards_are_not_written_again(job_of, tmp_path, left, monkeypat
     assert [p.name for p in (tmp_path / "done").iterdir()] == ["train-1"]
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_since_the_kill_is_read_again(job_of, tmp_path, left) -> None:
     job_of()
     path = tmp_path / "dicom" / "3" / "0004.dcm"

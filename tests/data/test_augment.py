@@ -48,6 +48,7 @@ def plain(rank, seed):
     return changed(given[0], seed, *given[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [2, 3])
 def test_the_same_seed_gives_the_same_bytes_and_another_another(rank):
     given = everything(rank)

@@ -113,6 +113,7 @@ def test_a_point_of_the_patient_has_the_same_value_before_and_after(given_grid: 
     assert (after.array[outside] == stored.min()).all()
 
 
+@pytest.mark.slow
 @given(GRIDS)
 def test_images_and_masks_are_what_simpleitk_makes_of_them(given_grid: tuple) -> None:
     shape = (6, 8, 7)

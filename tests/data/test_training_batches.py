@@ -149,6 +149,7 @@ class TestHosts:
         assert all(any(pair) for pair in zip(*seen))
         assert all(15 <= sum(of_host) <= 35 for of_host in seen)
 
+    @pytest.mark.slow
     def test_hosts_see_their_own_records_and_together_all(self, volumes: Path) -> None:
         data = dataclasses.replace(VOLUMES, image_size=(12, 12, 16))  # whole images, whose sizes tell them apart
         asked = experiment(data, batch_size=6)
@@ -252,6 +253,7 @@ class TestTargets:
         assert labels.mean() == 0.5
         np.testing.assert_allclose(np.concatenate([b["weight"] for b in seen]), np.where(labels, 8 / 2, 8 / 14))
 
+    @pytest.mark.slow
     def test_labels_are_mixed_after_batching_and_the_same_each_time(self, tmp_path: Path) -> None:
         data = config.Data("x", kind="radiograph", label="l", class_names=("no", "yes"), image_size=(8, 8))
         folder = made.write(tmp_path, data, {"train": [made.values(data, n, (8, 8), label=n % 2) for n in range(8)]})
@@ -263,6 +265,7 @@ class TestTargets:
 
 
 class TestDevice:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("spacing", "host"),
         [

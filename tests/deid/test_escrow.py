@@ -91,6 +91,7 @@ def test_the_same_attributes_are_never_encrypted_the_same():
     assert item_of(original()).EncryptedContent != item_of(original()).EncryptedContent
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\\"), max_size=64))
 def test_any_text_comes_back(text):
@@ -212,6 +213,7 @@ def test_changed_or_cut_content_is_refused_or_differs_never_a_crash():
             escrow.original_attributes(item, KEY)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_message_are_refused(content):

@@ -307,6 +307,7 @@ def test_a_few_zeros_at_the_end_are_no_cut(syntax, zeros):
     assert reference.cleaned(content + bytes(zeros), KEY, BASIC) == reference.cleaned(content, KEY, BASIC)
 
 
+@pytest.mark.slow
 @given(plain, choices(), st.just(0) | st.integers(12, 9000))
 @settings(max_examples=40)
 def test_group_lengths_and_trailing_zeros_leave_no_trace(content, chosen, zeros):
@@ -317,6 +318,7 @@ def test_group_lengths_and_trailing_zeros_leave_no_trace(content, chosen, zeros)
     assert reference.cleaned(padded, KEY, chosen) == reference.cleaned(content, KEY, chosen)
 
 
+@pytest.mark.slow
 @given(instances(depth=2), choices())
 @settings(max_examples=40)
 def test_a_mapped_file_becomes_what_one_in_memory_does(folder, content, chosen):
@@ -344,6 +346,7 @@ def test_the_audit_tells_what_went_and_no_value(content, chosen):
     assert all(f'"path": "{tag:08X}", "action": "X"' in lines for tag in gone)
 
 
+@pytest.mark.slow
 @given(instances())
 @settings(max_examples=40)
 def test_every_output_is_read_by_pydicom_to_its_end(content):

@@ -54,6 +54,7 @@ def test_each_identifier_is_answered_among_many(tmp_path):
         assert vault.find(path, KEY, unknown) == []
 
 
+@pytest.mark.slow
 @given(st.lists(ENTRIES, max_size=30), st.integers(1, 5), st.integers(1, 4))
 def test_whatever_goes_in_comes_out_once_and_sorted(tmp_path_factory, entries, num_parts, chunk):
     folder = tmp_path_factory.mktemp("vault")

@@ -17,6 +17,8 @@ from radkit.errors import UserError
 ODD = {0: (), 2: (37, 42), 3: (11, 25, 18)}
 FIXED_SLICES = ("slices_as_channels",)  # slices become channels: their number is part of the network
 EVERY = [(name, rank) for name in folder.names("radkit.models") for rank in models.ranks(name)]
+# Hundreds of layers are not soon built, of any width.
+AT_ONCE = [pytest.param(*pair, marks=pytest.mark.slow) if pair[0] == "inception" else pair for pair in EVERY]
 CLASSES = 3
 
 
@@ -50,7 +52,7 @@ def toy_loss(network: keras.Model, inputs: list[np.ndarray], wanted: np.ndarray)
     return -tf.reduce_mean(tf.reduce_sum(wanted * log_probabilities, -1))
 
 
-@pytest.mark.parametrize(("name", "rank"), EVERY)
+@pytest.mark.parametrize(("name", "rank"), AT_ONCE)
 def test_every_network_answers_learns_and_is_kept(name: str, rank: int, tmp_path: Path) -> None:
     network = build(name, rank)
     inputs = batch(network, rank)

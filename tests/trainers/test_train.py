@@ -104,7 +104,7 @@ def kill_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestResumed:
-    @pytest.mark.parametrize("killed_at", [2, 5])
+    @pytest.mark.parametrize("killed_at", [2, pytest.param(5, marks=pytest.mark.slow)])
     def test_a_killed_run_goes_on_to_the_same_weights(
         self, run_folders: dict[str, Path], volumes: MadeUp, killed_at: int, tmp_path: Path, keras_alone: None
     ) -> None:

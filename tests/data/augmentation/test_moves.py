@@ -151,6 +151,7 @@ def asked(draw):
     return rank, settings, spacing, draw(st.integers(0, 10**6))
 
 
+@pytest.mark.slow
 @hypothesis.given(asked())
 @hypothesis.settings(max_examples=40)
 def test_what_is_read_lies_in_the_region(given):

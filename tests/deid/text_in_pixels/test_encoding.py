@@ -53,6 +53,7 @@ def check(source: pydicom.Dataset, monkeypatch: pytest.MonkeyPatch) -> text_in_p
     return cleaned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_pixels_outside_the_boxes_are_the_decoded_sources(path, monkeypatch):
     source = read(path)

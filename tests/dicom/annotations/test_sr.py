@@ -58,6 +58,7 @@ def test_a_group_is_read_in_full(tmp_path, volume):
     assert found.findings == ()
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=4))
 def test_highdicom_writes_numbers_and_radkit_reads_the_same(tmp_path, volume, values):
