@@ -102,6 +102,7 @@ class Data:
     normalise: Literal["zscore", "window", "none"] = "zscore"
     window: tuple[float, float] = (-1000.0, 1000.0)  # modality values mapped to [-1, 1] by "window"
     box_labels: tuple[str, ...] = ()  # labels of boxes; a box's class is its label's place here
+    ignored_boxes: tuple[str, ...] = ()  # of box_labels: regions of which nobody says what is there, at their end
     curate: Curate = Curate()
     annotations: Annotations = Annotations()
 
@@ -135,6 +136,11 @@ class Inference:
     flips: tuple[bool, ...] = ()  # per spatial axis: answers to mirrored images are averaged with it
     largest_component: tuple[str, ...] = ()  # labels of which only the largest connected part is kept
     fill_holes: tuple[str, ...] = ()  # labels whose enclosed holes are filled
+    score_threshold: float = 0.05  # detection: boxes that the network is less sure of are left out
+    suppress: Literal["nms", "soft_nms", "fusion"] = "nms"  # detection: what becomes of boxes of one thing
+    iou_threshold: float = 0.5  # detection: from here on two boxes are of one thing
+    most_detections: int = 100  # detection: boxes that are answered for one image
+    class_agnostic: bool = False  # detection: whether boxes of two classes can be of one thing
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from radkit.errors import UserError
 # Odd, so that no stride divides them; the training size of the same rank is even.
 ODD = {0: (), 2: (37, 42), 3: (11, 25, 18)}
 FIXED_SLICES = ("slices_as_channels",)  # slices become channels: their number is part of the network
-EVERY = [(name, rank) for name in folder.names("radkit.models") for rank in models.ranks(name)]
+# Detectors answer boxes: tests/models/test_detectors.py.
+FILES = [name for name in folder.names("radkit.models") if folder.find("radkit.models", name, "TASK") != "detection"]
+EVERY = [(name, rank) for name in FILES for rank in models.ranks(name)]
 # Hundreds of layers are not soon built, of any width.
 AT_ONCE = [pytest.param(*pair, marks=pytest.mark.slow) if pair[0] == "inception" else pair for pair in EVERY]
 CLASSES = 3

@@ -18,11 +18,12 @@ class PadToMultiple(keras.layers.Layer):
     Args:
         multiple: One number, or one an axis.
         at_least: Likewise.
+        side: `both`; or `after`: only behind, so that a place has the same indices before and after.
     """
 
-    def __init__(self, multiple: Sizes, at_least: Sizes = 1, **kwargs: Any) -> None:
+    def __init__(self, multiple: Sizes, at_least: Sizes = 1, side: str = "both", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.multiple, self.at_least = multiple, at_least
+        self.multiple, self.at_least, self.side = multiple, at_least, side
 
     def call(self, inputs: Any) -> Any:
         """Returns the inputs padded."""
@@ -30,7 +31,8 @@ class PadToMultiple(keras.layers.Layer):
         lacking = [wanted - size for wanted, size in zip(self._wanted(sizes), sizes)]
         if all(isinstance(number, int) and not number for number in lacking):
             return inputs
-        sides = [[0, 0], *([number // 2, number - number // 2] for number in lacking), [0, 0]]
+        front = [number // 2 if self.side == "both" else 0 for number in lacking]
+        sides = [[0, 0], *([before, number - before] for before, number in zip(front, lacking)), [0, 0]]
         # The value as a tensor, for TensorFlow's graph optimizer merges the op that has none (Pad, not PadV2) into a
         # Conv3D behind it and forgets that the convolution pads as well (2.21: seen on CPU, wrong sizes and numbers).
         return ops.pad(inputs, sides, constant_values=ops.zeros((), inputs.dtype))
@@ -50,7 +52,7 @@ class PadToMultiple(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what rebuilds the layer."""
-        return {**super().get_config(), "multiple": self.multiple, "at_least": self.at_least}
+        return {**super().get_config(), "multiple": self.multiple, "at_least": self.at_least, "side": self.side}
 
 
 @keras.saving.register_keras_serializable("radkit")
