@@ -24,8 +24,10 @@ _SHAPES = {
     ("classification", 3): (96, 96, 96, 1),
     ("segmentation", 2): (256, 256, 1),
     ("segmentation", 3): (96, 96, 96, 1),
+    ("detection", 2): (512, 512, 1),
+    ("detection", 3): (96, 96, 96, 1),
 }
-_CLASSES = {("classification", 2): 1000, ("classification", 3): 2, ("segmentation", 2): 2, ("segmentation", 3): 2}
+_CLASSES = {("classification", 2): 1000}  # of others 2
 _COLUMNS = 12  # of a table, where a network takes one
 _PAPER = re.compile(r"([A-Z][\w'-]+(?: et al\.| (?:&|and) [A-Z][\w'-]+)? \d{4})[^;]*?(https?://[^\s,;)]+[^\s,;).])")
 

@@ -43,10 +43,10 @@ def calls(network: Any) -> Iterator[Call]:
     """
     if not isinstance(network, keras.Model) or not hasattr(network, "_nodes_by_depth"):
         raise UserError(f"{type(network).__name__} has no graph to measure; a functional keras.Model was expected")
-    yield from _calls(network, "", {})
+    yield from _calls(network, "", {}, {})
 
 
-def _calls(network: Any, prefix: str, known: dict[int, str]) -> Iterator[Call]:
+def _calls(network: Any, prefix: str, known: dict[int, str], sizes: dict[int, Shape]) -> Iterator[Call]:
     for depth in sorted(network._nodes_by_depth, reverse=True):
         for node in network._nodes_by_depth[depth]:
             operation = node.operation
@@ -54,32 +54,42 @@ def _calls(network: Any, prefix: str, known: dict[int, str]) -> Iterator[Call]:
                 for tensor in node.outputs:
                     known.setdefault(id(tensor), f"{prefix}{tensor.name}")
                 if not prefix:
-                    yield _call(operation, [], node.outputs, prefix, known)
+                    yield _call(operation, [], node.outputs, prefix, known, sizes)
             elif isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth"):
-                yield from _opened(operation, node, f"{prefix}{operation.name}/", known)
+                yield from _opened(operation, node, f"{prefix}{operation.name}@{id(node)}/", known, sizes)
             else:
-                yield _call(operation, node.input_tensors, node.outputs, prefix, known)
+                yield _call(operation, node.input_tensors, node.outputs, prefix, known, sizes)
 
 
-def _opened(inner: Any, node: Any, prefix: str, known: dict[int, str]) -> Iterator[Call]:
-    """Yields the calls within a network that is called as a layer, once a call of it."""
-    names = dict(known)
+def _opened(inner: Any, node: Any, prefix: str, known: dict[int, str], sizes: dict[int, Shape]) -> Iterator[Call]:
+    """Yields the calls within a network that is called as a layer, once a call of it, each with its own sizes."""
+    names, given = dict(known), [sizes.get(id(tensor), tuple(tensor.shape)) for tensor in node.input_tensors]
     for mine, theirs in zip(inner.inputs, node.input_tensors):
         names[id(mine)] = known[id(theirs)]
-    yield from _calls(inner, prefix, names)
+    inside = [tensor for nodes in inner._nodes_by_depth.values() for one in nodes for tensor in one.outputs]
+    asked = [keras.KerasTensor(shape, tensor.dtype) for shape, tensor in zip(given, inner.inputs)]
+    made = keras.Function(inner.inputs, inside).compute_output_spec(asked)
+    yield from _calls(inner, prefix, names, {id(tensor): tuple(one.shape) for tensor, one in zip(inside, made)})
     for mine, theirs in zip(inner.outputs, node.outputs):
         known[id(theirs)] = names[id(mine)]
 
 
-def _call(operation: Any, read: Sequence[Any], made: Sequence[Any], prefix: str, known: dict[int, str]) -> Call:
+def _call(
+    operation: Any,
+    read: Sequence[Any],
+    made: Sequence[Any],
+    prefix: str,
+    known: dict[int, str],
+    sizes: dict[int, Shape],
+) -> Call:
     for number, tensor in enumerate(made):
         known[id(tensor)] = known.get(id(tensor)) or f"{prefix}{operation.name}:{number}:{id(tensor)}"
     return Call(
         operation,
         tuple(known[id(tensor)] for tensor in read),
         tuple(known[id(tensor)] for tensor in made),
-        tuple(tuple(tensor.shape) for tensor in read),
-        tuple(tuple(tensor.shape) for tensor in made),
+        tuple(sizes.get(id(tensor), tuple(tensor.shape)) for tensor in read),
+        tuple(sizes.get(id(tensor), tuple(tensor.shape)) for tensor in made),
     )
 
 

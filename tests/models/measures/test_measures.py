@@ -140,3 +140,15 @@ class TestDiagram:
         assert text.count("<rect") == 1 + 6, "the image, three levels down, two up"
         assert text.count('class="up"') == 1
         assert text.count('class="skip"') == 2
+
+
+def test_a_head_that_levels_share_is_counted_once_a_level() -> None:
+    given = keras.Input((None, None, 2))
+    head = keras.Model(given, layers.Conv2D(3, 3, padding="same", use_bias=False)(given))
+    image = keras.Input((8, 6, 2))
+    halved = layers.MaxPooling2D()(image)
+    network = keras.Model(image, [head(image), head(halved)])
+    of_places = 2 * 3 * 3 * 2 * 3
+    pooled = measures.flops(keras.Model(image, halved))
+    assert measures.flops(network) == of_places * (8 * 6 + 4 * 3) + pooled
+    assert measures.receptive_field(network) == (6, 6), "of the level that sees most"
