@@ -58,18 +58,19 @@ class Radkit:
         import tensorflow as tf
 
         from radkit import models
+        from trainers import adam
 
         keras.config.set_dtype_policy({"bfloat16": "mixed_bfloat16", "float32": "float32"}[precision])
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        self.case, self.tf, self.keras, self.models = case, tf, keras, models
+        self.case, self.tf, self.models, self.adam = case, tf, models, adam
 
     def build(self) -> None:
         """Makes the network and traces its steps."""
-        tf, keras, case = self.tf, self.keras, self.case
+        tf, case = self.tf, self.case
         settings: dict[str, Any] = {"filters": FILTERS} if case.network == "basic_unet" else {"layout": "torch"}
         shape = (*case.sizes, 1)
         network = self.models.build(case.network, input_shape=shape, num_classes=case.classes, **settings)
-        optimizer = keras.optimizers.Adam(1e-3)
+        optimizer = self.adam.AdamW(1e-3)  # the trainer's; without decay it is Adam
         optimizer.build(network.trainable_variables)
         image, label = (tf.constant(array) for array in case.arrays())
 

@@ -14,39 +14,9 @@ import tensorflow as tf
 
 from radkit import config
 from radkit.errors import UserError
+from radkit.tasks import task as task_module
 from radkit.tasks.task import Task
-
-
-class AdamW(keras.optimizers.AdamW):
-    """AdamW that takes gradients already summed over the replicas: Keras's would sum them a second time."""
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[Any]:
-        return list(grads_and_vars)
-
-
-class AdamWByLayer(AdamW):
-    """AdamW that moves each weight by its own share of the learning rate, and decays it by as much.
-
-    Gradients cannot be scaled instead: Adam divides by their size.
-
-    Args:
-        shares: One a weight, in the order of the variables it is built with.
-        **settings: AdamW's.
-    """
-
-    def __init__(self, shares: Sequence[float], **settings: Any) -> None:
-        super().__init__(**settings)
-        self._share = tuple(shares).__getitem__  # a function: numbers that an optimizer holds become part of its state
-
-    def _apply_weight_decay(self, variables: Any) -> None:
-        """Leaves it to `update_step`, which knows the weight's own rate."""
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Decays one weight, then moves it."""
-        rate = keras.ops.cast(learning_rate, variable.dtype) * self._share(self._get_variable_index(variable))
-        if self.weight_decay:
-            self.assign_sub(variable, variable * self.weight_decay * rate)
-        super().update_step(gradient, variable, rate)
+from trainers import adam
 
 
 def new_optimizer(experiment: config.Experiment, shares: Sequence[float] = ()) -> keras.optimizers.Optimizer:
@@ -64,8 +34,9 @@ def new_optimizer(experiment: config.Experiment, shares: Sequence[float] = ()) -
         warmup_target=settings.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    common = {"learning_rate": schedule, "weight_decay": settings.weight_decay}
-    return AdamWByLayer(shares, **common) if any(share != 1 for share in shares) else AdamW(**common)
+    if any(share != 1 for share in shares):
+        return adam.AdamWByLayer(shares, schedule, settings.weight_decay)
+    return adam.AdamW(schedule, settings.weight_decay)
 
 
 def train_step(
@@ -95,7 +66,7 @@ def train_step(
     def on_replica(given: Any) -> tf.Tensor:
         batch = change(given)
         with tf.GradientTape() as tape:
-            logits = network(batch["image"], training=True)
+            logits = network(task_module.seen(batch), training=True)
             losses = task.loss(batch, logits)
             if "weight" in batch:
                 losses *= tf.cast(batch["weight"], losses.dtype)

@@ -73,10 +73,11 @@ def features(
     """Returns the last feature maps of strides 2, 4, 8, ..., finest first, normalised; arguments as `build`."""
     if layout not in EPSILON:
         raise UserError(f"densenet has no layout {layout!r}; there are {', '.join(EPSILON)}")
-    epsilon = EPSILON[layout] if norm == "batch" else None
 
     def normalize(x: Any, name: str) -> Any:
-        return layers.normalize(x, norm, "relu", epsilon=epsilon, name=name)
+        if norm == "batch":  # in one layer, whose answers a training step need not hold
+            return layers.BatchNormalization(epsilon=EPSILON[layout], rectify=True, name=name)(x)
+        return layers.normalize(x, norm, "relu", name=name)
 
     x = layers.convolve(x, filters, 7, 2, padding="symmetric", name="conv1_conv")
     maps = [normalize(x, "conv1_bn")]
@@ -88,11 +89,12 @@ def features(
             y = layers.convolve(normalize(y, f"{name}_1_bn"), growth, 3, name=f"{name}_2_conv")
             if layer_dropout:
                 y = keras.layers.Dropout(layer_dropout, name=f"{name}_dropout")(y)
-            x = keras.layers.Concatenate(name=f"{name}_concat")([x, y])
+            x = layers.Concatenate(name=f"{name}_concat")([x, y])
         if level < len(blocks) + 1:
             maps.append(normalize(x, f"pool{level}_bn"))
-            x = layers.convolve(maps[-1], x.shape[-1] // 2, 1, name=f"pool{level}_conv")
-            x = layers.average_pool(x, 2, padding="valid", name=f"pool{level}_pool")
+            # The paper's convolution comes first; of one place and a mean the order is all the same, but for the work.
+            y = layers.average_pool(maps[-1], 2, padding="valid", name=f"pool{level}_pool")
+            x = layers.convolve(y, x.shape[-1] // 2, 1, name=f"pool{level}_conv")
     return [*maps, normalize(x, "bn")]
 
 

@@ -113,7 +113,7 @@ class _Builder:
         filters = max(1, int(filters * self.width))
         x = layers.convolve(x, filters, kernel, strides, padding=padding, name=f"{name}_conv")
         if self.norm == "batch":
-            x = layers.BatchNormalization(scale=False, name=f"{name}_bn")(x)
+            x = layers.BatchNormalization(momentum=layers.MOMENTUM, scale=False, name=f"{name}_bn")(x)
             return layers.activate(x, "relu")
         return layers.normalize(x, self.norm, "relu", name=f"{name}_bn")
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from radkit import config, models, tasks
 from radkit.errors import UserError
 from tests.conftest import MadeUp
-from trainers import loop
+from trainers import adam, loop
 
 # Logical devices must be named before TensorFlow starts, so the comparison has a process of its own.
 ON_TWO_DEVICES = """
@@ -243,4 +243,4 @@ class TestRates:
         experiment = config.Experiment(
             data=config.Data("x"), model=config.Model("unet"), task=config.Task("segmentation")
         )
-        assert type(loop.new_optimizer(experiment, (1.0, 1.0))) is loop.AdamW
+        assert type(loop.new_optimizer(experiment, (1.0, 1.0))) is adam.AdamW

@@ -8,7 +8,9 @@ from radkit.models.layers.convolutions import convolve as convolve
 from radkit.models.layers.convolutions import convolve_depthwise as convolve_depthwise
 from radkit.models.layers.convolutions import deconvolve as deconvolve
 from radkit.models.layers.excitation import squeeze_and_excite as squeeze_and_excite
+from radkit.models.layers.normalization import MOMENTUM as MOMENTUM
 from radkit.models.layers.normalization import BatchNormalization as BatchNormalization
+from radkit.models.layers.normalization import Concatenate as Concatenate
 from radkit.models.layers.normalization import GroupNormalization as GroupNormalization
 from radkit.models.layers.normalization import InstanceNormalization as InstanceNormalization
 from radkit.models.layers.pooling import AdaptiveAveragePooling as AdaptiveAveragePooling

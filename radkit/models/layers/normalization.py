@@ -8,6 +8,12 @@ from keras import ops
 
 from radkit.models.layers import fused
 
+MOMENTUM = 0.9
+"""What a step leaves of a batch norm's moving statistics in radkit's networks: PyTorch's, and so MONAI's and timm's.
+
+With Keras's 0.99 a third of them is still the beginning's after 100 steps, and a network that learnt answers wrongly.
+"""
+
 
 @keras.saving.register_keras_serializable("radkit")
 class InstanceNormalization(keras.layers.Layer):
@@ -92,32 +98,69 @@ class BatchNormalization(keras.layers.BatchNormalization):
     one operation instead of a dozen, which also reads bfloat16 and keeps its statistics in float32. Keras's own way
     stays for masks, other axes than the last, batch renormalisation, and several replicas.
 
+    Args:
+        *args: As `keras.layers.BatchNormalization`.
+        rectify: Whether negative values become 0 afterwards. A training step then holds neither what comes out nor, of
+            a `Concatenate`, what goes in: the gradient computes both again (`recomputed`).
+        synchronized: Whether statistics are over all replicas.
+        **kwargs: As `keras.layers.BatchNormalization`.
+
     Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
 
-    def __init__(self, *args: Any, synchronized: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, rectify: bool = False, synchronized: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, synchronized=synchronized and keras.backend.backend() == "tensorflow", **kwargs)
+        self.rectify = rectify
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Returns the inputs normalised; in training the moving statistics follow."""
         plain = mask is not None or self.renorm or self.axis not in (-1, len(inputs.shape) - 1)
         if plain or not isinstance(training, (bool, int, type(None))) or keras.backend.backend() != "tensorflow":
-            return super().call(inputs, training=training, mask=mask)
+            return self._rectified(super().call(inputs, training=training, mask=mask))
         from radkit.models.layers import whole_batch
 
         if not whole_batch.fits(inputs, self.synchronized):
-            return super().call(inputs, training=training, mask=mask)
+            return self._rectified(super().call(inputs, training=training, mask=mask))
+        return self._in_one(inputs, bool(training and self.trainable))
+
+    def _in_one(self, inputs: Any, learns: bool) -> Any:
+        """Returns the answer of TensorFlow's one operation."""
+        from radkit.models.layers import recomputed, whole_batch
+
         channels = inputs.shape[-1]
         gamma = ops.convert_to_tensor(self.gamma) if self.scale else ops.ones((channels,), "float32")
         beta = ops.convert_to_tensor(self.beta) if self.center else ops.zeros((channels,), "float32")
         moving = (ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance))
-        if not (training and self.trainable):
+        if not learns:
             y, _, _ = whole_batch.normalized(inputs, gamma, beta, self.epsilon, moving)
-            return ops.cast(y, self.compute_dtype)
-        y, mean, variance = whole_batch.normalized(inputs, gamma, beta, self.epsilon)
-        self.moving_mean.assign(moving[0] * self.momentum + mean * (1.0 - self.momentum))
-        self.moving_variance.assign(moving[1] * self.momentum + variance * (1.0 - self.momentum))
-        return ops.cast(y, self.compute_dtype)
+            return self._rectified(ops.cast(y, self.compute_dtype))
+        recomputes = self.rectify and inputs.dtype == self.compute_dtype and recomputed.fits(inputs)
+        function = recomputed.normalized if recomputes else whole_batch.normalized
+        y, mean, variance = function(inputs, gamma, beta, self.epsilon)
+        self.moving_mean.assign(mean + (moving[0] - mean) * self.momentum)
+        self.moving_variance.assign(variance + (moving[1] - variance) * self.momentum)
+        return y if recomputes else self._rectified(ops.cast(y, self.compute_dtype))
+
+    def _rectified(self, y: Any) -> Any:
+        return ops.relu(y) if self.rectify else y
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "rectify": self.rectify}
+
+
+@keras.saving.register_keras_serializable("radkit")
+class Concatenate(keras.layers.Concatenate):
+    """Keras's layer along the channels; `BatchNormalization` with `rectify` need not hold its answer."""
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the concatenation."""
+        y = super().call(inputs)
+        if keras.backend.backend() == "tensorflow" and self.axis == -1:
+            from radkit.models.layers import recomputed
+
+            recomputed.joined(y, inputs)
+        return y
 
 
 def layer(
@@ -139,7 +182,7 @@ def layer(
     """
     settings: dict[str, Any] = {"name": name} | ({} if epsilon is None else {"epsilon": epsilon})
     if kind == "batch":
-        return BatchNormalization(**settings)
+        return BatchNormalization(momentum=MOMENTUM, **settings)
     if kind == "group":
         return GroupNormalization(math.gcd(32, channels), negative_slope, **settings)
     return {"instance": InstanceNormalization}[kind](negative_slope=negative_slope, **settings)

@@ -45,7 +45,9 @@ def normalized(x: Any, gamma: Any, beta: Any, epsilon: float, negative_slope: fl
         y, mean, variance = _each(forward, (flat,), x.dtype)
 
         def gradient(upstream: Any) -> tuple[Any, Any, Any]:
-            change, of_gamma, of_beta = _each(backward, (flat, y, mean, variance, _flat(upstream)), x.dtype)
+            # After it: a loop's copies of what the forward pass held would be made, and held, as soon as that is there.
+            with tf.control_dependencies([upstream]):
+                change, of_gamma, of_beta = _each(backward, (flat, y, mean, variance, _flat(upstream)), x.dtype)
             return tf.reshape(change, shape), tf.reduce_sum(of_gamma, 0), tf.reduce_sum(of_beta, 0)
 
         out = tf.reshape(y, shape)

@@ -8,12 +8,11 @@ from keras import ops
 from radkit.models.layers import biases
 
 
-def _multiplied(layer: Any, inputs: Any) -> Any:
-    """Returns what `layer.call` does for a kernel of (1, ..., 1, channels, filters), strides of 1 and one group."""
-    y = ops.matmul(
-        ops.reshape(inputs, (-1, inputs.shape[-1])), ops.reshape(layer.kernel, (inputs.shape[-1], layer.filters))
-    )
-    return _finished(layer, ops.reshape(y, (*ops.shape(inputs)[:-1], layer.filters)))
+def _multiplied(inputs: Any, kernel: Any) -> Any:
+    """Returns the convolution with a kernel of (1, ..., 1, channels, filters), strides of 1 and one group."""
+    filters = kernel.shape[-1]
+    y = ops.matmul(ops.reshape(inputs, (-1, inputs.shape[-1])), ops.reshape(kernel, (inputs.shape[-1], filters)))
+    return ops.reshape(y, (*ops.shape(inputs)[:-1], filters))
 
 
 def _finished(layer: Any, y: Any) -> Any:
@@ -23,11 +22,24 @@ def _finished(layer: Any, y: Any) -> Any:
 
 
 def _called(layer: Any, inputs: Any, of_keras: Any) -> Any:
-    if _faster(layer, inputs):
-        return _multiplied(layer, inputs)
-    if biases.wanted(layer, inputs) and layer.data_format == "channels_last":
-        return _finished(layer, layer.convolution_op(inputs, layer.kernel))
+    faster = _faster(layer, inputs)
+    convolution = _multiplied if faster else layer.convolution_op
+    if _recomputed(layer, inputs):
+        from radkit.models.layers import recomputed
+
+        return _finished(layer, recomputed.convolved(convolution, inputs, ops.convert_to_tensor(layer.kernel)))
+    if faster or (biases.wanted(layer, inputs) and layer.data_format == "channels_last"):
+        return _finished(layer, convolution(inputs, ops.convert_to_tensor(layer.kernel)))
     return of_keras(inputs)
+
+
+def _recomputed(layer: Any, inputs: Any) -> bool:
+    """Returns whether the inputs need not be held for the gradient."""
+    if keras.backend.backend() != "tensorflow" or layer.data_format != "channels_last":
+        return False
+    from radkit.models.layers import recomputed
+
+    return recomputed.again(inputs) is not None
 
 
 def _faster(layer: Any, inputs: Any) -> bool:

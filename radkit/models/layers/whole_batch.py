@@ -25,24 +25,48 @@ def normalized(
         epsilon: Added to the variance.
         moving: Mean and variance to use, (channels,) float32; the batch's own if not given.
     """
-    flat = _flat(x)
-    mean, variance = moving or (tf.zeros([0]), tf.zeros([0]))
-    out = tf.raw_ops.FusedBatchNormV3(
-        x=flat, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=moving is None
-    )
-    y = out.y if flat is x else tf.reshape(out.y, tf.shape(x))
-    y.set_shape(x.shape)
     if moving is not None:
-        return y, mean, variance
-    # The operation returns the unbiased variance; Keras's moving one follows the biased.
+        return unflat(applied(flat(x), gamma, beta, epsilon, moving), x), *moving
+    out = trained(flat(x), gamma, beta, epsilon)
+    return unflat(out.y, x), tf.stop_gradient(out.batch_mean), tf.stop_gradient(biased(out.batch_variance, x))
+
+
+def trained(flat_x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Returns the operation's outputs, normalised by what it finds."""
+    none = tf.constant((), tf.float32)
+    return tf.raw_ops.FusedBatchNormV3(
+        x=flat_x, scale=gamma, offset=beta, mean=none, variance=none, epsilon=epsilon, is_training=True
+    )
+
+
+def applied(flat_x: Any, gamma: Any, beta: Any, epsilon: float, moving: tuple[Any, Any]) -> Any:
+    """Returns a tensor normalised by the given mean and variance."""
+    return tf.raw_ops.FusedBatchNormV3(
+        x=flat_x, scale=gamma, offset=beta, mean=moving[0], variance=moving[1], epsilon=epsilon, is_training=False
+    ).y
+
+
+def biased(variance: Any, x: Any) -> Any:
+    """Returns the biased variance, which Keras's moving one follows; the operation returns the unbiased."""
+    if x.shape.is_fully_defined():
+        count = x.shape.num_elements() // x.shape[-1]
+        return variance * ((count - 1.0) / count)
     count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
-    return y, tf.stop_gradient(out.batch_mean), tf.stop_gradient(out.batch_variance * ((count - 1.0) / count))
+    return variance * ((count - 1.0) / count)
 
 
-def _flat(x: Any) -> Any:
+def flat(x: Any) -> Any:
     """(batch, rows, columns, channels): of a volume the slices are counted to the batch."""
     if x.shape.rank == 4:
         return x
     if x.shape.rank == 5:
         return tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
     return tf.reshape(x, (-1, 1, 1, x.shape[-1]))
+
+
+def unflat(y: Any, x: Any) -> Any:
+    """Returns what was made of `flat(x)` in the shape of `x`."""
+    if x.shape.rank != 4:
+        y = tf.reshape(y, tf.shape(x))
+    y.set_shape(x.shape)
+    return y
