@@ -108,7 +108,9 @@ def _plan(
 
 def step_memory(experiment: config.Experiment) -> memory.Prediction:
     """Returns the memory that training an experiment takes, predicted from its step's graph at `data.image_size`."""
+    policy = keras.config.dtype_policy()
     keras.backend.clear_session()  # one network after the other: what the last one traced is let go
+    keras.config.set_dtype_policy(policy)  # which clearing sets back to float32
     step, batch, variables = _step(experiment)
     return memory.predict(step.get_concrete_function(batch), variables)
 

@@ -2,8 +2,9 @@
 
 The step is traced as it would run, with its sizes known. Its operations are then gone through in the order in which
 they become ready; a tensor is held from the operation that makes it to the last that reads it, and element-wise
-operations write over an input that nobody else reads. The most that is held at once, with what a kernel needs for
-itself, is what the step takes beside the variables.
+operations write over an input that nobody else reads. The most that is held at once, and a share more for what lies
+between tensors and for what kernels hold, is what the step takes beside the variables. The graph itself takes memory,
+too: some tens of kilobytes for each operation, as much as a small step's tensors.
 """
 
 from collections import deque
@@ -15,10 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 GIB = 2**30
-# Measured on processors, with oneDNN; docs/plan.md tells how.
-PROGRAM_BYTES = int(0.88 * GIB)  # the process: TensorFlow, the traced step, kernels' own code and threads
-# Bytes that the process grows by for each byte in use: what lies between, and copies within kernels.
-FRAGMENTS = {"float32": 1.15, "bfloat16": 1.5}
+# Measured on processors, with oneDNN; docs/plan.md tells how, and how far off predictions are.
+PROGRAM_BYTES = int(0.835 * GIB)  # the process: TensorFlow, Keras, kernels' code, threads
+OPERATION_BYTES = 22 * 2**10  # of an operation: as traced, and its copies as the graph is optimised and run
+# Bytes that the process grows by for each byte in use: what lies between tensors, and what kernels hold for themselves.
+GAPS = 1.28
 _SAME_BUFFER = {
     "Identity", "IdentityN", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PreventGradient", "EnsureShape",
     "CheckNumerics",
@@ -38,7 +40,7 @@ class Prediction:
     """The most memory that training takes at once, in bytes.
 
     Attributes:
-        program: The process with its libraries, before any step.
+        program: The process with its libraries and the step's graph, before any step.
         variables: Weights and the optimizer's slots.
         step: Activations, gradients and what kernels need for themselves.
     """
@@ -71,9 +73,8 @@ def predict(step: Any, variables: Iterable[Any]) -> Prediction:
         variables: All that it reads and writes: weights, moving statistics, the optimizer's.
     """
     held = sum(_size(variable.shape, variable.dtype) for variable in variables)
-    is_mixed = any(out.dtype == tf.bfloat16 for one in step.graph.get_operations() for out in one.outputs)
-    factor = FRAGMENTS["bfloat16" if is_mixed else "float32"]
-    return Prediction(PROGRAM_BYTES, held, int(factor * most_held(step.graph)))
+    program = PROGRAM_BYTES + OPERATION_BYTES * len(step.graph.get_operations())
+    return Prediction(program, held, int(GAPS * most_held(step.graph)))
 
 
 def most_held(graph: Any) -> int:
@@ -170,7 +171,8 @@ def _sizes(order: list[Any]) -> dict[str, int]:
     for operation in order:
         read = [found[tensor.name] for tensor in operation.inputs]
         for tensor in operation.outputs:
-            is_known = tensor.shape.is_fully_defined() or not read
+            # A list of tensors is a scalar to its shape.
+            is_known = not read or (tensor.dtype != tf.variant and tensor.shape.is_fully_defined())
             found[tensor.name] = _size(tensor.shape, tensor.dtype) if is_known else _guessed(operation, tensor, read)
     for operation in reversed(order):
         if operation.type in _SAME_BUFFER | {"TensorListStack"} and operation.inputs:

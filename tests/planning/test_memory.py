@@ -54,3 +54,25 @@ def test_a_prediction_has_variables_at_their_size():
     assert found.variables == 4 * MIB + 8
     assert found.total == found.program + found.variables + found.step
     assert found.spell().endswith("step 0.00)")
+
+
+def test_a_list_of_images_is_a_copy_that_is_held():
+    def images(x):
+        return tf.reduce_sum(tf.map_fn(tf.reduce_sum, tf.reshape(x, (32, 16, 512)))) + tf.reduce_sum(x)
+
+    assert most_held(images) / MIB == pytest.approx(2, abs=0.01)
+
+
+def test_a_graph_takes_memory_by_its_operations():
+    def chain(count):
+        def function(x):
+            for _ in range(count):
+                x = tf.reduce_sum(x, keepdims=True)
+            return x
+
+        return memory.predict(tf.function(function).get_concrete_function(IMAGE), [])
+
+    short, long = chain(10), chain(1010)
+    # A sum and its axes, or its axes alone once for all: at least one operation more each time.
+    assert long.program - short.program >= 1000 * memory.OPERATION_BYTES
+    assert long.step == pytest.approx(short.step, rel=0.01)

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import keras
 import pytest
 
 from radkit import config, outputs, runs, tasks
@@ -143,6 +144,7 @@ class TestVerb:
         _, experiment = planned(size, (2.0, 1.0, 1.0)[-len(size) :], kind=kind, image_size=size)
         strategy.set_precision(precision)
         predicted = plan.step_memory(experiment).total
+        assert keras.config.dtype_policy().name == precision, "predicted in another precision"
         measured = plan.measured(experiment, precision)
         print(f"predicted {predicted / memory.GIB:.2f} GiB, measured {measured / memory.GIB:.2f} GiB")
         assert measured == pytest.approx(predicted, rel=0.2)
