@@ -6,6 +6,8 @@ where it is not built in 2-D and 3-D. A backbone also defines `features(x, ...)`
 """
 
 import inspect
+import operator
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -56,6 +58,8 @@ def find(name: str) -> tuple[str, Mapping[str, Any]]:
         >>> find("unet")
         ('unet', {})
     """
+    if not isinstance(name, str):
+        raise UserError(f"a model's name is a string, as 'unet', not {name!r}; there are: {', '.join(names())}")
     if ":" in name or name in folder.names(__name__):
         return name, {}
     members = {
@@ -84,16 +88,16 @@ def build(
     *,
     input_shape: Sequence[int | None],
     num_classes: int,
-    weights: str = "",
-    freeze: Sequence[str] = (),
+    weights: str | os.PathLike[str] = "",
+    freeze: str | Sequence[str] = (),
     **settings: Any,
 ) -> keras.Model:
     """Returns a network.
 
     Args:
         name: A name of `names()`, a file of this folder, as `unet`, or `my_package.my_file:function`.
-        input_shape: Spatial sizes (two or three; None where free) and channels, as `(None, None, None, 1)`; of a table
-            the number of its columns, as `(12,)`.
+        input_shape: Spatial sizes (two or three; None where free) and channels, as `(None, None, None, 1)`, without
+            the batch; of a table the number of its columns, as `(12,)`.
         num_classes: Channels of the output; it is logits, float32.
         weights: Empty: new ones by the seed; else `imagenet`, a file, or `run:DIR`; see `radkit.models.weights`.
         freeze: Patterns of layers' names, as `stem*`, whose weights do not learn; see `radkit.models.weights.freeze`.
@@ -108,12 +112,15 @@ def build(
         (None, 32, 32, 2)
     """
     file, of_member = find(name)
-    _check_rank(name, input_shape)
+    shape = _shape(name, input_shape)
+    classes = _whole(num_classes)
+    if classes is None or classes < 1:
+        raise UserError(f"num_classes of {name!r} must be a whole number of at least 1, not {num_classes!r}")
     factory = folder.find(__name__, file, "build")
     if not callable(factory):
         raise UserError(f"model {name!r} is {type(factory).__name__}; a function that builds it was expected")
     _check(name, factory, settings)
-    model = _built(name, factory, input_shape, num_classes, {**of_member, **settings})
+    model = _built(name, factory, shape, classes, {**of_member, **settings})
     if weights or freeze:
         from radkit.models import weights as transfer
 
@@ -127,45 +134,81 @@ def ranks(name: str) -> tuple[int, ...]:
     >>> ranks("unet")
     (2, 3)
     """
+    file = find(name)[0]
     try:
-        found: tuple[int, ...] = folder.find(__name__, find(name)[0].partition(":")[0], "RANKS")
+        outside = f"{file.partition(':')[0]}:RANKS" if ":" in file else file
+        found: tuple[int, ...] = folder.find(__name__, outside, "RANKS")
     except UserError:
         return (2, 3)
     return found
 
 
-def _check_rank(name: str, input_shape: Sequence[int | None]) -> None:
+def _shape(name: str, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+    """Returns the shape as plain numbers; refuses what is none."""
     known = ranks(name)
-    if len(input_shape) - 1 not in known:
-        spatial = " or ".join(str(rank) for rank in known if rank)
-        wanted = f"{spatial} spatial sizes and channels" if spatial else "a number of columns"
-        raise UserError(f"input_shape of {name!r} must be {wanted}, not {tuple(input_shape)}")
+    spatial = " or ".join(str(rank) for rank in known if rank)
+    wanted = f"{spatial} spatial sizes and channels" if spatial else "a number of columns"
+    told = f"input_shape of {name!r} must be {wanted}"
+    try:
+        given = tuple(input_shape)
+    except TypeError:
+        given = ()
+    if isinstance(input_shape, str) or len(given) - 1 not in known:
+        raise UserError(f"{told}, not {input_shape!r}")
+    shape = tuple(_whole(size) for size in given)
+    for number, (asked, size) in enumerate(zip(given, shape)):
+        free = asked is None and number < len(given) - 1
+        if not free and (size is None or size < 1):
+            also = ", or None where it is free" if number < len(given) - 1 else "; it cannot be free"
+            which = f"size {number}" if number < len(given) - 1 else "last number"
+            raise UserError(f"{told}, without the batch; its {which} must be 1 or more{also}, not {asked!r}")
+    return shape
+
+
+def _whole(number: Any) -> int | None:
+    """Returns a whole number of any library as Python's; None if it is none."""
+    if isinstance(number, bool):
+        return None
+    try:
+        return operator.index(number)
+    except TypeError:
+        return None
 
 
 def _check(name: str, factory: Callable[..., Any], settings: Mapping[str, Any]) -> None:
-    known = [p for p in inspect.signature(factory).parameters if p not in ("input_shape", "num_classes")]
-    for setting in settings:
+    parameters = inspect.signature(factory).parameters
+    known = [setting for setting in parameters if setting not in ("input_shape", "num_classes")]
+    for setting, value in settings.items():
         if setting not in known:
             raise UserError(
                 f"model {name!r} has no setting {setting!r}{did_you_mean(setting, known)}; "
                 f"there are: {', '.join((*known, *_OF_ALL))}"
             )
+        # 'no' would count as yes.
+        if isinstance(parameters[setting].default, bool) and not isinstance(value, bool):
+            raise UserError(f"model {name!r}: {setting} must be True or False, not {value!r}")
 
 
 def _built(
     name: str,
     factory: Callable[..., Any],
-    input_shape: Sequence[int | None],
+    input_shape: tuple[int | None, ...],
     num_classes: int,
     settings: dict[str, Any],
 ) -> keras.Model:
     try:
-        model = factory(tuple(input_shape), num_classes, **settings)
+        model = factory(input_shape, num_classes, **settings)
     except UserError:
         raise
     except (TypeError, ValueError, IndexError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"model {name!r} cannot be built with {settings}: {reason}") from error
+        raise UserError(f"model {name!r} cannot be built with {settings}: {_reason(error)}") from error
     if not isinstance(model, keras.Model):
         raise UserError(f"model {name!r} gave {type(model).__name__}; its function must return a keras.Model")
     return model
+
+
+def _reason(error: Exception) -> str:
+    """Returns what went wrong, in one line: Keras writes first in which layer's call, and the reason in bold below."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    inner = lines[0].startswith("Exception encountered when calling") and len(lines) > 1
+    return lines[1 if inner else 0].replace("\x1b[1m", "").replace("\x1b[0m", "").strip()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ BEST = "best.weights.h5"  # of a run's folder, see radkit.runs
 _WISHES = {"channels": ("sum", "mean"), "depth": ("average", "centre")}
 
 
-def start(network: keras.Model, name: str, weights: str, patterns: Sequence[str]) -> Report | None:
+def start(
+    network: keras.Model, name: str, weights: str | os.PathLike[str], patterns: str | Sequence[str]
+) -> Report | None:
     """Gives a new network weights from elsewhere, prints what fitted, and keeps some from learning.
 
     Args:
@@ -41,7 +44,7 @@ def start(network: keras.Model, name: str, weights: str, patterns: Sequence[str]
     return report
 
 
-def load(network: keras.Model, weights: str, name: str = "") -> Report:
+def load(network: keras.Model, weights: str | os.PathLike[str], name: str = "") -> Report:
     """Gives a network what fits of weights from elsewhere.
 
     Args:
@@ -61,7 +64,7 @@ def load(network: keras.Model, weights: str, name: str = "") -> Report:
     Example:
         >>> load(network, "imagenet:resnet50").of("loaded")  # doctest: +SKIP
     """
-    where, wishes = _wishes(weights)
+    where, wishes = _wishes(_told(weights))
     path = _file(network, where, name or network.name)
     stored = monai.layers(network, path) if path.suffix in monai.SUFFIXES else files.read(path)
     report = loading.put(network, stored, source=where, **wishes)
@@ -75,6 +78,12 @@ def check(weights: str) -> None:
         UserError: A wish is unknown, or its value.
     """
     _wishes(weights)
+
+
+def _told(weights: str | os.PathLike[str]) -> str:
+    if not isinstance(weights, str | os.PathLike):
+        raise UserError(f"weights={weights!r}: 'imagenet', a file or 'run:DIR' was expected")
+    return os.fspath(weights)
 
 
 def _wishes(weights: str) -> tuple[str, dict[str, Any]]:

@@ -37,17 +37,20 @@ def _layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
-def matching(network: keras.Model, patterns: Sequence[str], setting: str) -> dict[str, list[keras.layers.Layer]]:
+def matching(network: keras.Model, patterns: str | Sequence[str], setting: str) -> dict[str, list[keras.layers.Layer]]:
     """Returns each pattern's layers.
 
     Args:
         network: Whose layers.
-        patterns: Of their names as `names` gives them, with `*` and `?`.
+        patterns: Of their names as `names` gives them, with `*` and `?`; one, or several.
         setting: What the message calls them, as `model.freeze`.
 
     Raises:
-        UserError: A pattern matches no layer that has weights.
+        UserError: A pattern matches no layer that has weights, or is none.
     """
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(patterns, Sequence) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise UserError(f"{setting} must be patterns of layers' names, as ('conv1*',), not {patterns!r}")
     known = names(network)
     found = {pattern: [layer for name, layer in known.items() if fnmatchcase(name, pattern)] for pattern in patterns}
     for pattern, layers in found.items():
@@ -60,7 +63,7 @@ def matching(network: keras.Model, patterns: Sequence[str], setting: str) -> dic
     return found
 
 
-def freeze(network: keras.Model, patterns: Sequence[str]) -> int:
+def freeze(network: keras.Model, patterns: str | Sequence[str]) -> int:
     """Keeps layers' weights as they are; returns how many layers that is.
 
     A frozen batch normalisation uses its moving statistics in training, too, and does not move them.
