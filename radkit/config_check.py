@@ -112,8 +112,8 @@ def _check_mixing(experiment: "Experiment") -> None:
     for name in ("mixup", "cutmix"):
         if not getattr(augment, name):
             continue
-        if data.box_labels or data.label_kind == "survival":
-            what = "boxes" if data.box_labels else "times to an event"
+        if data.box_labels or data.label_kind == "survival" or data.table:
+            what = "boxes" if data.box_labels else "a table" if data.table else "times to an event"
             raise UserError(f"augment.{name} cannot mix {what}; set it to 0")
         if task == "segmentation" and name == "mixup":
             raise UserError("augment.mixup is for labels of images, not for masks; set it to 0, or use augment.cutmix")
@@ -212,6 +212,8 @@ def _check_data(data: "Data") -> None:
         raise UserError(f"data.spacing_mm must be empty or {rank} values > 0 mm, not {data.spacing_mm}")
     if len(data.splits) != 3 or min(data.splits) < 0 or abs(sum(data.splits) - 1) > 1e-6:
         raise UserError(f"data.splits must be three shares (train, validation, test) that add to 1, not {data.splits}")
+    if len(set(data.table)) < len(data.table):
+        raise UserError(f"data.table must name each column once, not {data.table}")
     if data.window[0] >= data.window[1]:
         raise UserError(f"data.window must be (low, high) with low < high, not {data.window}")
     _check_grid(data, rank)

@@ -83,6 +83,9 @@ class Data:
     label_unit: str = ""  # of a regression's values, or of a survival's times, as "mm", "days"
     label_range: tuple[float, float] = (0.0, 1.0)  # regression: labels that the network's outputs 0 and 1 stand for
     event: str = ""  # survival: column of the labels table that says whether the event was seen (1) or not (0)
+    table: tuple[
+        Literal["age_years", "field_strength_t", "sex", "slice_thickness_mm", "tube_voltage_kv"], ...
+    ] = ()  # facts of the record that the network sees beside the image
     report: str = ""  # column of the labels table with the report's text, which becomes a field of the record
     splits: tuple[float, ...] = (0.7, 0.1, 0.2)  # train, validation, test; by patient
     split_seed: str = "radkit"

@@ -9,13 +9,14 @@ manifest.json    what the run is made of: data, patients, digests, versions, see
 """
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from radkit import config, models, outputs
+from radkit import config, folder, models, outputs
 from radkit.errors import UserError
 from radkit.models import weights
 from radkit.tasks.task import Task
@@ -85,19 +86,49 @@ def new_network(settings: config.Experiment, task: Task) -> keras.Model:
     `model.weights` and `model.freeze` are for training to begin with: a finished run has its own weights.
 
     Raises:
-        UserError: Unknown model or setting, or sizes that it cannot take.
+        UserError: Unknown model or setting, sizes that it cannot take, or inputs that records do not feed.
     """
     data, model = settings.data, settings.model
-    outputs_wanted = task.num_outputs(data)
+    outputs_wanted, own = task.num_outputs(data), _own_settings(settings)
     sizes = [data.image_size]
     if data.kind == "volume":
         sizes.append((data.size_multiple,) * len(data.image_size))
     if settings.inference.window:
         sizes.append(settings.inference.window)
     for size in sizes:  # what inference pads to must fit as well as what training cuts
-        models.build(model.name, input_shape=(*size, 1), num_classes=outputs_wanted, **model.settings)
+        models.build(model.name, input_shape=(*size, 1), num_classes=outputs_wanted, **own)
     free = (None,) * len(data.image_size)
-    return models.build(model.name, input_shape=(*free, 1), num_classes=outputs_wanted, **model.settings)
+    network = models.build(model.name, input_shape=(*free, 1), num_classes=outputs_wanted, **own)
+    _require_inputs(network, settings)
+    return network
+
+
+def _own_settings(settings: config.Experiment) -> dict[str, Any]:
+    """Returns the network's settings, with the number of columns that `data.table` names."""
+    columns, model = settings.data.table, settings.model
+    asked = model.settings.get("table", len(columns))
+    if asked != len(columns):
+        raise UserError(
+            f"model.settings.table={asked} asks for a table of {asked} columns, and data.table names {len(columns)}; "
+            "name the columns in data.table, as ('age_years', 'sex'), and leave the setting out"
+        )
+    factory = folder.find(models.__name__, models.find(model.name)[0], "build")
+    if columns and "table" not in inspect.signature(factory).parameters:
+        raise UserError(
+            f"data.table names {', '.join(columns)}, and model {model.name!r} takes no table; use model.name='fusion' "
+            "(backbone= is its setting), or empty data.table"
+        )
+    return {**model.settings, "table": len(columns)} if columns else model.settings
+
+
+def _require_inputs(network: keras.Model, settings: config.Experiment) -> None:
+    """Refuses a network with inputs that nothing feeds."""
+    taken, fed = [one.name for one in network.inputs], ["image", *(["table"] if settings.data.table else [])]
+    if len(taken) != len(fed) or (len(fed) > 1 and set(taken) != set(fed)):
+        raise UserError(
+            f"model {settings.model.name!r} has the inputs {', '.join(sorted(taken))}; what records feed is "
+            f"{' and '.join(fed)}: a network has one input, or image and table where data.table names its columns"
+        )
 
 
 def load_weights(network: keras.Model, run: Path) -> None:

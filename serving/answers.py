@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from radkit import outputs
-from radkit.data import resample
+from radkit import config, outputs
+from radkit.data import clinical, contents, label_kinds, resample
 from radkit.dicom import annotations
 from radkit.dicom.annotations import Measurement
 from radkit.dicom.volumes import SeriesError, Volume
@@ -19,6 +19,13 @@ from serving.signatures import Signature
 ANSWER = "answer.json"
 SEGMENTATION = "segmentation.dcm"
 REPORT = "measurements.dcm"
+
+# What configs call a unit, and its code (UCUM); what does not stand here is taken for a code.
+_UNITS = {
+    "": "1", "year": "a", "years": "a", "month": "mo", "months": "mo", "week": "wk", "weeks": "wk", "day": "d",
+    "days": "d", "hours": "h", "minutes": "min", "seconds": "s", "percent": "%", "HU": "[hnsf'U]", "ml": "mL",
+    "bpm": "/min", "mmHg": "mm[Hg]",
+}  # fmt: skip
 
 
 class AnswerError(UserError):
@@ -33,7 +40,7 @@ def rank_of(signature: Signature) -> int:
     """
     inputs, given = signature.inputs, set(signature.outputs)
     image = inputs["image"].shape if "image" in inputs else None
-    if set(inputs) != {"image", "spacing_mm"} or image is None or len(image) not in (4, 5):
+    if set(inputs) - {"table"} != {"image", "spacing_mm"} or image is None or len(image) not in (4, 5):
         taken = ", ".join(f"{name} {spec}" for name, spec in sorted(inputs.items()))
         raise UserError(f"the model takes {taken}; image of rank 4 or 5 and spacing_mm were expected")
     if not given & {"mask", "probabilities", "values"} or "class_names" not in given:
@@ -42,17 +49,28 @@ def rank_of(signature: Signature) -> int:
     return len(image) - 2
 
 
-def inputs_of(volume: Volume, rank: int) -> dict[str, np.ndarray]:
-    """Returns a request's arrays: `image` (1, [depth,] height, width, 1) float32 and `spacing_mm` (1, rank)."""
+def inputs_of(volume: Volume, rank: int, data: config.Data | None = None) -> dict[str, np.ndarray]:
+    """Returns a request's arrays: `image` (1, [depth,] height, width, 1) float32 and `spacing_mm` (1, rank).
+
+    Where the model's records had a table there is `table` (1, columns), too, from the headers of the images.
+    """
     image = volume.array[..., None]
     if rank == 2 and len(image) != 1:
         raise SeriesError(f"the image has {len(image)} frames; the model takes one radiograph at a time")
     spacing = np.asarray(volume.spacing_mm[-rank:], np.float32)
-    return {"image": image[None] if rank == 3 else image, "spacing_mm": spacing[None]}
+    given = {"image": image[None] if rank == 3 else image, "spacing_mm": spacing[None]}
+    if data is not None and data.table:
+        given["table"] = clinical.table(contents.facts(volume), data)[None]
+    return given
 
 
 def write(
-    answer: Mapping[str, np.ndarray], volume: Volume, model: Mapping[str, Any], folder: Path, grid: resample.Grid
+    answer: Mapping[str, np.ndarray],
+    volume: Volume,
+    model: Mapping[str, Any],
+    folder: Path,
+    grid: resample.Grid,
+    data: config.Data | None = None,
 ) -> None:
     """Writes `answer.json`, `measurements.dcm`, and `segmentation.dcm` where a mask holds anything, into a new folder.
 
@@ -64,6 +82,7 @@ def write(
         model: Name and version, as `answer.json` shall say.
         folder: Made here.
         grid: Of the image that was sent, made from that of `volume`.
+        data: What the model tells of its records: the unit of its values, and whether its classes are degrees.
 
     Raises:
         AnswerError: Outputs of another shape or with unknown values.
@@ -74,11 +93,9 @@ def write(
         "study_uid": volume.meta["StudyInstanceUID"],
         "instance_uids": list(volume.instance_uids),
         "model": dict(model),
+        "class_names": names,  # in their order, which degrees have, and an object's names in JSON have not
     }
-    if "probabilities" in answer:
-        told["probabilities"] = _of_names(answer["probabilities"], names, "probabilities")
-    if "values" in answer:
-        told["values"] = _of_names(answer["values"], names, "values")
+    told |= _figures(answer, names, data)
     mask = None
     if "mask" in answer:
         mask = resample.mask_back(_mask(answer["mask"], names, grid.shape), grid, volume.stored.shape)
@@ -89,32 +106,66 @@ def write(
     try:
         if mask is not None and mask.any():
             annotations.write_seg(mask, volume, names, folder / SEGMENTATION)
-        told |= _report(told, volume, folder)
+        told |= _report(told, volume, folder, data)
         outputs.write_json(folder / ANSWER, told)
     except annotations.AnnotationError:
         shutil.rmtree(folder)  # no folder may look answered when it is not
         raise
 
 
-def _report(told: Mapping[str, Any], volume: Volume, folder: Path) -> dict[str, Any]:
+def _figures(answer: Mapping[str, np.ndarray], names: list[str], data: config.Data | None) -> dict[str, Any]:
+    """Returns what the model says of the image as a whole, by class."""
+    found: dict[str, Any] = {}
+    if "probabilities" in answer:
+        found["probabilities"] = _of_names(answer["probabilities"], names, "probabilities")
+        if data is not None and data.label_kind == "ordinal":
+            shares = list(found["probabilities"].values())
+            found["at_least"] = dict(zip(names[1:], label_kinds.at_least(shares)))
+            found["degree"] = names[label_kinds.middle_degree(shares)]
+    if "values" in answer:
+        found["values"] = _of_names(answer["values"], names, "values")
+        if data is not None:
+            found["unit"] = data.label_unit
+    return found
+
+
+def _report(told: Mapping[str, Any], volume: Volume, folder: Path, data: config.Data | None) -> dict[str, Any]:
     """Writes what was measured as a structured report; returns its name, or why there is none."""
-    found = [
-        Measurement(name, value, unit, finding=label)
-        for name, unit, values in (
-            ("volume", "mL", told.get("volume_ml", {})),
-            ("probability", "1", told.get("probabilities", {})),
-        )
-        for label, value in values.items()
-        if value is not None
-    ]
-    if not found:
-        return {"report": None}
     segmentation = folder / SEGMENTATION if told.get("segmentation") else None
     try:
+        found = _measured(told, data)
+        if not found:
+            return {"report": None}
         annotations.write_sr(found, volume, folder / REPORT, segmentation=segmentation)
     except annotations.AnnotationError as error:
         return {"report": None, "report_refused": str(error)}
     return {"report": REPORT}
+
+
+def _measured(told: Mapping[str, Any], data: config.Data | None) -> list[Measurement]:
+    """Returns what a report says: volumes and probabilities of classes, values with their unit, the degree."""
+    of_classes = (("volume", "mL", told.get("volume_ml", {})), ("probability", "1", told.get("probabilities", {})))
+    found = [
+        Measurement(name, value, unit, finding=label)
+        for name, unit, values in of_classes
+        for label, value in values.items()
+        if value is not None
+    ]
+    if data is not None and "degree" in told:
+        found.append(Measurement(data.label, math.nan, "", text=told["degree"], finding=data.label))
+    for name, value in told.get("values", {}).items():
+        if "unit" not in told:
+            raise annotations.AnnotationError(f"the model does not tell the unit of {name!r}; export it with radkit")
+        code = annotations.code_of(name)
+        found.append(Measurement(name, value, _ucum(told["unit"]), finding=name, code=code))
+    return found
+
+
+def _ucum(unit: str) -> str:
+    code = _UNITS.get(unit, unit)
+    if not (code.isascii() and code.isprintable() and " " not in code):
+        raise annotations.AnnotationError(f"data.label_unit {unit!r} is no UCUM code, as 'mm' or 'kg/m2'; set one")
+    return code
 
 
 def _of_names(values: np.ndarray, names: list[str], what: str) -> dict[str, float]:

@@ -3,7 +3,8 @@
     radkit export --run runs/hippocampus --output models/hippocampus
 
 Writes `<output>/<version>/` (the next whole number, or --version): signature `serving_default` with the inputs `image`
-(batch, *spatial, 1) float32 in modality units and `spacing_mm` (batch, rank) float32, and the task's answer as outputs;
+(batch, *spatial, 1) float32 in modality units, `spacing_mm` (batch, rank) float32 and, where the config has data.table,
+`table` (batch, columns) float32; the task's answer as outputs;
 and signature `records`, which tells how the records were made that it was trained on. Preprocessing of records is
 inside the graph, every size is free. `assets/model.json` says what it is and which patients it was
 trained on. The export is kept only if it is deterministic and answers as the network in this process does.
@@ -23,6 +24,7 @@ import tensorflow as tf
 from absl import flags
 
 from radkit import config, outputs, program, runs, tasks
+from radkit.data import clinical
 from radkit.errors import UserError
 from radkit.tasks import task as task_module
 from serving import signatures
@@ -113,9 +115,9 @@ def _describe(run: Path, experiment: config.Experiment, folder: Path) -> str:
 def _check(folder: Path, answer_images: Any, data: config.Data) -> None:
     loaded = tf.saved_model.load(str(folder))
     served = loaded.signatures["serving_default"]
-    for image, spacing in _golden(data):
-        expected = answer_images(image, spacing)
-        first, second = (served(image=image, spacing_mm=spacing) for _ in range(2))
+    for given in _golden(data):
+        expected = answer_images(*given.values())
+        first, second = (served(**given) for _ in range(2))
         for name, value in expected.items():
             if not np.array_equal(first[name].numpy(), second[name].numpy()):
                 raise UserError(
@@ -125,13 +127,15 @@ def _check(folder: Path, answer_images: Any, data: config.Data) -> None:
                 raise UserError(f"the export's {name} differs from the run's; nothing was written")
 
 
-def _golden(data: config.Data) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Made-up images: of the training size, and of odd sizes beyond and below it; two at once."""
+def _golden(data: config.Data) -> list[dict[str, tf.Tensor]]:
+    """Made-up images: of the training size, and of odd sizes beyond and below it; two at once. Of a table, half."""
     random = np.random.default_rng(0)
     rank = len(data.image_size)
     spacing = tf.constant([data.spacing_mm or (1.0,) * rank] * 2, tf.float32)
     sizes = [data.image_size, tuple(s + 5 for s in data.image_size), tuple(max(1, s - 7) for s in data.image_size)]
-    return [(tf.constant(random.normal(100, 30, (2, *size, 1)), tf.float32), spacing) for size in sizes]
+    table = np.array([[clinical.SCALES[name][0] for name in data.table], [np.nan] * len(data.table)], np.float32)
+    beside = {"spacing_mm": spacing, **({"table": tf.constant(table)} if data.table else {})}
+    return [{"image": tf.constant(random.normal(100, 30, (2, *size, 1)), tf.float32), **beside} for size in sizes]
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:

@@ -4,12 +4,13 @@
 
 In: a folder of DICOM, any depth, and a server (`radkit serve`, or TensorFlow Serving with the same export). A model
 of volumes gets each image series, a model of radiographs each image: grey, and set on the grid of the records that the
-model was trained on (data.colour, data.tilt, data.record_orientation, ...) as its export tells it. Masks come back on
-the grid of the images as acquired; what the model did not see is 0.
+model was trained on (data.colour, data.tilt, data.record_orientation, ...) as its export tells it, with what the
+headers say of data.table. Masks come back on the grid of the images as acquired; what the model did not see is 0.
 
-Out: OUTPUT/<SeriesInstanceUID>/answer.json (model and version, `probabilities`, `values` or `volume_ml` by class),
-measurements.dcm (the same as a DICOM SR, TID 1500) and segmentation.dcm (DICOM SEG) where a mask holds anything (with
-several radiographs in a series: one folder an image below it);
+Out: OUTPUT/<SeriesInstanceUID>/answer.json (model and version; by class `probabilities`, `values` with their `unit`,
+or `volume_ml`; of degrees also `at_least` and the middle one, `degree`), measurements.dcm (the same as a DICOM SR, TID
+1500) and segmentation.dcm (DICOM SEG) where a mask holds anything (with several radiographs in a series: one folder an
+image below it);
 `skipped.csv` (series that are no images), `quarantine.csv` (files and series that were set aside, with reasons),
 `summary.json`, `provenance.json`. All answers are given by the same version of the model.
 
@@ -111,10 +112,10 @@ class _Asker:
                 f"the series holds {len(volumes)} volumes (orientations, sizes or echoes); one was expected"
             )
         acquired, grid, sent = self._set(volumes[0])
-        inputs = answers.inputs_of(sent, answers.rank_of(self.found.signature))
+        inputs = answers.inputs_of(sent, answers.rank_of(self.found.signature), self.data)
         answer = self.server.predict(self.name, inputs, version=self.found.version)
         model = {"name": self.name, "version": self.found.version}
-        answers.write(answer, acquired, model, folder / unit.name, grid)
+        answers.write(answer, acquired, model, folder / unit.name, grid, self.data)
 
     def _set(self, volume: Volume) -> tuple[Volume, resample.Grid, Volume]:
         if self.data is not None:

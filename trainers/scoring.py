@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from radkit import config
-from radkit.data import convert, pipeline, shards, splits
+from radkit.data import clinical, convert, pipeline, shards, splits
 from radkit.tasks.task import Answer, Record, Shown, Task
 from trainers import standards
 
@@ -59,8 +59,15 @@ class Cases:
 
 def _answered(answer_images: Answer, chosen: Cases) -> Iterator[tuple[Record, dict[str, Any]]]:
     for record in chosen.records():
-        found = answer_images(record["values"][None], record["spacing_mm"][None])
-        yield _numpy(record), {name: value[0].numpy() for name, value in found.items()}
+        plain = _numpy(record)
+        found = answer_images(*asked(plain, chosen.data))
+        yield plain, {name: value[0].numpy() for name, value in found.items()}
+
+
+def asked(record: Record, data: config.Data) -> list[tf.Tensor]:
+    """Returns what a network's answer to one record is asked by: a batch of one image, its spacing, its table."""
+    given = [record["values"], record["spacing_mm"], *([clinical.table(record, data)] if data.table else [])]
+    return [tf.constant(value[None]) for value in given]
 
 
 def _numpy(record: dict[str, tf.Tensor]) -> dict[str, Any]:
@@ -90,7 +97,8 @@ def shown(answer_images: Answer, wanted: list[int], chosen: Cases) -> list[Shown
     found: dict[int, Shown] = {}
     for index, record in enumerate(chosen.records()):
         if index in wanted:
-            answer_of = answer_images(record["values"][None], record["spacing_mm"][None])
+            plain = _numpy(record)
+            answer_of = answer_images(*asked(plain, chosen.data))
             numpy_answer = {name: np.asarray(value[0]) for name, value in answer_of.items()}
-            found[index] = Shown(index, _numpy(record), numpy_answer)
+            found[index] = Shown(index, plain, numpy_answer)
     return [found[index] for index in wanted]

@@ -148,7 +148,7 @@ def record_of(unit: Unit, uid: str, volume: Volume, data: config.Data) -> Made:
     if data.kind == "volume" and data.spacing_mm and not np.isfinite(volume.spacing_mm).all():
         raise SeriesError("the images do not tell their spacing, and data.spacing_mm asks for resampling")
     acquired, grid, made = recorded(volume, data)
-    values = {**_image(made, data.kind), **_facts(made), "record_uid": uid}
+    values = {**_image(made, data.kind), **facts(made), "record_uid": uid}
     values |= {"site": unit.site, "study_date": unit.study_date}
     if data.label:
         values |= {**label_kinds.fields(unit.label, data), **annotate.about("label", *unit.label_about)}
@@ -285,7 +285,8 @@ def _image(volume: Volume, kind: str) -> dict[str, Any]:
     }
 
 
-def _facts(volume: Volume) -> dict[str, Any]:
+def facts(volume: Volume) -> dict[str, Any]:
+    """Returns what a record says of its image beside the pixels, by field name."""
     meta = volume.meta
     return {
         "patient_id": meta["PatientID"],

@@ -1,9 +1,10 @@
-"""Labels of every kind as plain values, which a record and a plan's JSON hold as they are; and several made one.
+"""Labels of every kind as plain values, which a record and a plan's JSON hold as they are; several made one; degrees.
 
 A class or a degree is its place in `data.class_names`; of several labels each is 1 (yes), 0 (no) or -1 (unknown); a
 regression's label is a number; a survival's (time, event).
 """
 
+import itertools
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -49,6 +50,27 @@ def elected(values: Sequence[Value], data: config.Data) -> Elected:
     if data.label_kind == "survival" or len(counts) == 1:
         return Elected(counts[0][0] if len(counts) == 1 else None)
     return Elected(counts[0][0] if counts[0][1] > counts[1][1] else None)
+
+
+def middle_degree(probabilities: Sequence[float]) -> int:
+    """Returns the median degree: the first at which half of the probability is reached.
+
+    >>> middle_degree([0.4, 0.3, 0.3])
+    1
+    """
+    # Half of a probability that was rounded to float32 counts as half.
+    reached = (share >= 0.5 - 1e-7 for share in itertools.accumulate(map(float, probabilities)))
+    return next((place for place, is_half in enumerate(reached) if is_half), len(probabilities) - 1)
+
+
+def at_least(probabilities: Sequence[float]) -> list[float]:
+    """Returns for every degree but the lowest how likely it, or a higher one, is.
+
+    >>> at_least([0.25, 0.25, 0.5])
+    [0.75, 0.5]
+    """
+    from_above = list(itertools.accumulate(map(float, reversed(probabilities))))[-2::-1]
+    return [min(1.0, share) for share in from_above]
 
 
 def _each(values: Sequence[Any]) -> Elected:

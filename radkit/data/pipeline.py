@@ -201,7 +201,7 @@ def opened(
     """
     data, trainer = experiment.data, experiment.trainer
     where, patients = splits.physical("train", trainer), splits.chosen(folder, "train", trainer)
-    found = places.find(folder, where, record_fields, examples.WANTED, patients)
+    found = places.find(folder, where, record_fields, (*examples.WANTED, *data.table), patients)
     preparing = images.Preparing(
         lambda image, spacing: _resampled(image, spacing, data), lambda mask, sizes: _resized(mask, sizes)
     )
@@ -236,8 +236,8 @@ def training(
 ) -> tf.data.Dataset:
     """Returns endless batches of static shapes, the network's input and what it is held against.
 
-    `image`, and what the config has of `mask`, `label`, `event`, `boxes` and `box_labels` (-1: none), `weight` (of
-    each example in the loss). Where `augment.where` is "device" they still have to go through `on_device`.
+    `image`, and what the config has of `table`, `mask`, `label`, `event`, `boxes` and `box_labels` (-1: none), `weight`
+    (of each example in the loss). Where `augment.where` is "device" they still have to go through `on_device`.
 
     Args:
         folder: The data set's version folder.

@@ -25,23 +25,19 @@ def _num_outputs(data: config.Data) -> int:
     return len(data.class_names)
 
 
-def _learn(experiment: config.Experiment) -> learning.OfBatch:
-    return learning.of_labels(learning.chosen("classification", experiment))
-
-
 def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
     del place  # A class has no grid to go back to.
-    names = tf.tile(tf.constant([data.class_names]), [tf.shape(logits)[0], 1])
-    return {"probabilities": tf.nn.softmax(logits), "class_names": names}
+    return {"probabilities": tf.nn.softmax(logits), "class_names": figures.named(logits, data.class_names)}
 
 
 def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
-    found: dict[str, Any] = {"label": int(record["label"])}
-    for name, probability in zip(data.class_names, answer["probabilities"]):
-        found[f"probability {name}"] = float(probability)
-    # What a reader would compare with: how well the mean brightness alone does.
-    found["brightness"] = float(record["values"].mean())
-    return {**found, **figures.facts(record)}
+    return {
+        "label": int(record["label"]),
+        **figures.probabilities(answer, data),
+        # What a reader would compare with: how well it alone does.
+        "brightness": float(record["values"].mean()),
+        **figures.facts(record),
+    }
 
 
 def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str, Any]:
@@ -64,8 +60,7 @@ def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str,
 
 
 def _arrays(cases: Sequence[Mapping[str, Any]], data: config.Data) -> tuple[np.ndarray, np.ndarray]:
-    truth = np.array([case["label"] for case in cases])
-    return truth, np.array([[case[f"probability {name}"] for name in data.class_names] for case in cases])
+    return np.array([case["label"] for case in cases]), figures.by_class(cases, "probability", data)
 
 
 def _auc_of_brightness(cases: Sequence[Mapping[str, Any]], truth: np.ndarray) -> dict[str, float]:
@@ -105,9 +100,16 @@ def _page(
         f"{data.class_names[truth[one.index]]}; probability of it {scores[one.index, truth[one.index]]:.2f}"
         for one in shown
     ]
-    images = [figures.picture(one.record["values"]) for one in shown]
     return evaluation.classification_page(
-        title, summary, truth, scores, data.class_names, images, captions, _notes(summary), history
+        title,
+        summary,
+        truth,
+        scores,
+        data.class_names,
+        figures.pictures(shown),
+        captions,
+        _notes(summary),
+        history,
     )
 
 
@@ -143,5 +145,5 @@ TASK = Task(
     page=_page,
     headline=_headline,
     scored_by="label",
-    learn=_learn,
+    learn=learning.of_chosen("classification"),
 )

@@ -1,12 +1,13 @@
-"""What tasks tell of their cases alike: means and areas with intervals over patients, subgroups, notes."""
+"""What tasks tell of their cases alike: figures by class, means and areas with intervals over patients, subgroups."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from radkit import metrics
-from radkit.tasks.task import Record
+from radkit import config, metrics
+from radkit.tasks.task import Record, Shown
 
 SUBGROUPS = ("view_position", "sex", "manufacturer")
 _WORDS = {"view_position": "view", "sex": "sex", "manufacturer": "manufacturer"}
@@ -17,6 +18,21 @@ Case = Mapping[str, Any]
 def facts(record: Record) -> dict[str, Any]:
     """Returns what a record says of itself that its subgroups are made by."""
     return {fact: record[fact] for fact in SUBGROUPS}
+
+
+def named(logits: tf.Tensor, names: Sequence[str]) -> tf.Tensor:
+    """Returns the names of an answer's columns for each of its images, (batch, names)."""
+    return tf.tile(tf.constant([list(names)]), [tf.shape(logits)[0], 1])
+
+
+def probabilities(answer: Mapping[str, Any], data: config.Data) -> dict[str, float]:
+    """Returns what a case says of the answer's probabilities, one a class."""
+    return {f"probability {name}": float(found) for name, found in zip(data.class_names, answer["probabilities"])}
+
+
+def by_class(cases: Sequence[Case], what: str, data: config.Data) -> np.ndarray:
+    """Returns one figure of each class, as `probability`, of all cases: (cases, classes)."""
+    return np.array([[case[f"{what} {name}"] for name in data.class_names] for case in cases])
 
 
 def patients(cases: Sequence[Case]) -> list[str]:
@@ -58,6 +74,11 @@ def subgroups(
             if len(members) < len(cases):
                 found[f"{_WORDS[fact]} {value}"] = {"n": len(members), **measured(members)}
     return found
+
+
+def pictures(shown: Sequence[Shown]) -> list[np.ndarray]:
+    """Returns what is shown of each case's image."""
+    return [picture(one.record["values"]) for one in shown]
 
 
 def picture(values: np.ndarray) -> np.ndarray:

@@ -35,6 +35,11 @@ def of_labels(loss: losses.Loss) -> OfBatch:
     return of_batch
 
 
+def of_chosen(task: str) -> Callable[[config.Experiment], OfBatch]:
+    """Returns the function from an experiment to the loss of `batch["label"]` that it chooses for a task."""
+    return lambda experiment: of_labels(chosen(task, experiment))
+
+
 def of_masks(loss: losses.Loss) -> OfBatch:
     """Returns the loss of `batch["mask"]`, at each resolution that the network answers at."""
     return lambda batch, logits: deep_supervision.supervised(loss, batch["mask"], logits)

@@ -20,14 +20,9 @@ def _num_outputs(data: config.Data) -> int:
     return len(data.class_names)
 
 
-def _learn(experiment: config.Experiment) -> learning.OfBatch:
-    return learning.of_labels(learning.chosen("multi_label", experiment))
-
-
 def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
     del place  # A label has no grid to go back to.
-    names = tf.tile(tf.constant([data.class_names]), [tf.shape(logits)[0], 1])
-    return {"probabilities": tf.sigmoid(logits), "class_names": names}
+    return {"probabilities": tf.sigmoid(logits), "class_names": figures.named(logits, data.class_names)}
 
 
 def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
@@ -36,14 +31,6 @@ def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[
         found[f"label {name}"] = int(flag)
         found[f"probability {name}"] = float(probability)
     return {**found, **figures.facts(record)}
-
-
-def _arrays(cases: Sequence[Mapping[str, Any]], data: config.Data) -> tuple[np.ndarray, np.ndarray]:
-    truth, scores = (
-        np.array([[case[f"{what} {name}"] for name in data.class_names] for case in cases])
-        for what in ("label", "probability")
-    )
-    return truth, scores
 
 
 def _of_label(cases: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
@@ -78,7 +65,7 @@ def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str,
 
 
 def _pick(cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[int]:
-    truth, scores = _arrays(cases, data)
+    truth, scores = (figures.by_class(cases, what, data) for what in ("label", "probability"))
     wrong = np.where(truth >= 0, np.abs(scores - truth), 0.0).max(axis=1)
     return [int(i) for i in np.argsort(-wrong, kind="stable")[:8]]
 
@@ -93,10 +80,9 @@ def _page(
 ) -> str:
     from radkit.reports import evaluation_labels  # matplotlib is an extra, wanted only here
 
-    truth, scores = _arrays(cases, data)
+    truth, scores = (figures.by_class(cases, what, data) for what in ("label", "probability"))
     captions = [_caption(cases[one.index], data) for one in shown]
-    images = [figures.picture(one.record["values"]) for one in shown]
-    page = evaluation_labels.Page(title, summary, images, captions, history=history)
+    page = evaluation_labels.Page(title, summary, figures.pictures(shown), captions, history=history)
     return evaluation_labels.multi_label(page, truth, scores, data.class_names)
 
 
@@ -121,5 +107,5 @@ TASK = Task(
     page=_page,
     headline=_headline,
     scored_by="label",
-    learn=_learn,
+    learn=learning.of_chosen("multi_label"),
 )

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from radkit import config, losses, metrics
-from radkit.data import prepare
+from radkit.data import label_kinds, prepare
 from radkit.tasks import figures, learning
 from radkit.tasks.task import Record, Shown, Task, spell
 
@@ -18,14 +18,9 @@ def _num_outputs(data: config.Data) -> int:
     return len(data.class_names)
 
 
-def _learn(experiment: config.Experiment) -> learning.OfBatch:
-    return learning.of_labels(learning.chosen("ordinal", experiment))
-
-
 def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
     """Probabilities of each class, from (batch, classes - 1), or (batch, classes) of which the last says nothing."""
     del place  # A degree has no grid to go back to.
-    names = tf.tile(tf.constant([data.class_names]), [tf.shape(logits)[0], 1])
     more, least = [], None
     for step in range(len(data.class_names) - 1):
         # "More than 2" cannot be likelier than "more than 1": a linear head's steps may cross.
@@ -34,20 +29,13 @@ def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[
         more.append(least)
     above = tf.stack([tf.ones_like(more[0]), *more], axis=1)
     below = tf.stack([*more, tf.zeros_like(more[0])], axis=1)
-    return {"probabilities": above - below, "class_names": names}
-
-
-def _called(probabilities: np.ndarray) -> int:
-    """Returns the median degree: the first at which half of the probability is reached."""
-    return min(int(np.searchsorted(np.cumsum(probabilities), 0.5 - 1e-7)), len(probabilities) - 1)
+    return {"probabilities": above - below, "class_names": figures.named(logits, data.class_names)}
 
 
 def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
-    label, called = int(record["label"]), _called(answer["probabilities"])
-    probabilities = {
-        f"probability {name}": float(value) for name, value in zip(data.class_names, answer["probabilities"])
-    }
-    return {"label": label, "called": called, "error": abs(called - label), **probabilities, **figures.facts(record)}
+    label, called = int(record["label"]), label_kinds.middle_degree(answer["probabilities"])
+    found = {"label": label, "called": called, "error": abs(called - label)}
+    return {**found, **figures.probabilities(answer, data), **figures.facts(record)}
 
 
 def _measured(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str, Any]:
@@ -95,9 +83,8 @@ def _page(
 
     names = data.class_names
     captions = [f"{names[case['label']]}, called {names[case['called']]}" for case in (cases[o.index] for o in shown)]
-    images = [figures.picture(one.record["values"]) for one in shown]
     truth, called = (np.array([case[what] for case in cases]) for what in ("label", "called"))
-    page = evaluation_labels.Page(title, summary, images, captions, history=history)
+    page = evaluation_labels.Page(title, summary, figures.pictures(shown), captions, history=history)
     return evaluation_labels.ordinal(page, truth, called, names)
 
 
@@ -117,5 +104,5 @@ TASK = Task(
     page=_page,
     headline=_headline,
     scored_by="label",
-    learn=_learn,
+    learn=learning.of_chosen("ordinal"),
 )

@@ -19,7 +19,7 @@ def _num_outputs(data: config.Data) -> int:
 
 def _learn(experiment: config.Experiment) -> learning.OfBatch:
     low, high = experiment.data.label_range
-    of_batch = learning.of_labels(learning.chosen("regression", experiment))
+    of_batch = learning.of_chosen("regression")(experiment)
 
     def of_scaled(batch: Tensors, logits: tf.Tensor) -> tf.Tensor:
         scaled = {name: (batch[name] - low) / (high - low) for name in ("label", "mixed_label") if name in batch}
@@ -31,8 +31,7 @@ def _learn(experiment: config.Experiment) -> learning.OfBatch:
 def _answer(logits: tf.Tensor, place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
     del place  # A number has no grid to go back to.
     low, high = data.label_range
-    names = tf.tile(tf.constant([[data.label]]), [tf.shape(logits)[0], 1])
-    return {"values": logits * (high - low) + low, "class_names": names}
+    return {"values": logits * (high - low) + low, "class_names": figures.named(logits, [data.label])}
 
 
 def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
@@ -85,8 +84,7 @@ def _page(
     truth, found = _arrays(cases)
     unit = f" {data.label_unit}" if data.label_unit else ""
     captions = [f"{truth[one.index]:.4g}{unit}, predicted {found[one.index]:.4g}{unit}" for one in shown]
-    images = [figures.picture(one.record["values"]) for one in shown]
-    page = evaluation_labels.Page(title, summary, images, captions, history=history)
+    page = evaluation_labels.Page(title, summary, figures.pictures(shown), captions, history=history)
     return evaluation_labels.regression(page, truth, found, data.label, data.label_unit)
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from radkit import config
-from radkit.data import prepare
+from radkit.data import clinical, prepare
 from radkit.inference import configured, wrapped
 
 Tensors = Mapping[str, tf.Tensor]
-Answer = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+Answer = Callable[..., dict[str, tf.Tensor]]  # of raw images, their spacing, and the table where there is one
 NOTHING_ASKED = config.Inference()
 Record = Mapping[str, Any]  # one record's fields as numpy, `values` in modality units beside `image`
 
@@ -88,6 +88,7 @@ def answer(
     image: tf.Tensor,
     spacing_mm: tf.Tensor,
     inference: config.Inference = NOTHING_ASKED,
+    table: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
     """Returns the task's answer to raw images: the function that evaluation calls and the export traces.
 
@@ -98,7 +99,10 @@ def answer(
         image: Modality values, (batch, *spatial, 1) float32.
         spacing_mm: (batch, rank) float32; one spacing a batch.
         inference: Windows and flips by which the network is asked, and what becomes of its mask.
+        table: Columns of `data.table`, (batch, columns) float32, as `clinical.table` gives them; None: there are none.
     """
+    if table is not None:
+        network = _beside(network, clinical.scaled(table, data))
     prepared, place = prepare.prepare(image, spacing_mm, data)
     asked = configured.network(network, inference, prepare.padding_value(data))
     found = task.answer(wrapped.answer(asked, prepared), place, data)
@@ -107,18 +111,35 @@ def answer(
     return found
 
 
+def seen(batch: Tensors) -> Any:
+    """Returns what of a batch a network is given: the image, or image and table."""
+    return {name: batch[name] for name in ("image", "table")} if "table" in batch else batch["image"]
+
+
+def _beside(network: Callable[..., tf.Tensor], table: tf.Tensor) -> Callable[..., tf.Tensor]:
+    """Returns a network of image and table as one of the image alone."""
+    return lambda image, training: network(seen({"image": image, "table": table}), training=training)
+
+
 def answering(
     network: Callable[..., tf.Tensor], task: Task, data: config.Data, inference: config.Inference = NOTHING_ASKED
 ) -> Answer:
-    """Returns the compiled function from raw images and their spacing to the task's answer."""
+    """Returns the compiled function from raw images, their spacing and their table to the task's answer."""
     rank = len(data.image_size)
+    specs = [
+        tf.TensorSpec([None] * (rank + 1) + [1], tf.float32, name="image"),
+        tf.TensorSpec([None, rank], tf.float32, name="spacing_mm"),
+    ]
+    if data.table:
+        specs.append(tf.TensorSpec([None, len(data.table)], tf.float32, name="table"))
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None] * (rank + 1) + [1], tf.float32, name="image"),
-            tf.TensorSpec([None, rank], tf.float32, name="spacing_mm"),
-        ]
-    )
+        @tf.function(input_signature=specs)
+        def answer_both(image: tf.Tensor, spacing_mm: tf.Tensor, table: tf.Tensor) -> dict[str, tf.Tensor]:
+            return answer(network, task, data, image, spacing_mm, inference, table)
+
+        return answer_both
+
+    @tf.function(input_signature=specs)
     def answer_images(image: tf.Tensor, spacing_mm: tf.Tensor) -> dict[str, tf.Tensor]:
         return answer(network, task, data, image, spacing_mm, inference)
 

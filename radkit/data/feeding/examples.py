@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radkit import config
+from radkit.data import clinical
 from radkit.data.feeding import balance, grids, images, order, patches, places
 from radkit.errors import UserError
 
@@ -135,6 +136,8 @@ class Examples:
     def _targets(self, which: int, first: Sequence[int]) -> dict[str, np.ndarray]:
         told, data = self._records[which].values, self._data
         found: dict[str, np.ndarray] = {}
+        if data.table:
+            found["table"] = clinical.scaled(clinical.table(told, data), data)
         if data.label:
             found["label"] = np.asarray(told["label"])
             if data.label_kind == "survival":

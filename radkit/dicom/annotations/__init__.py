@@ -5,7 +5,7 @@ from radkit.dicom.annotations.reading import read
 from radkit.dicom.annotations.seg import read_seg, segment_labels
 from radkit.dicom.annotations.write_rtstruct import write_rtstruct
 from radkit.dicom.annotations.write_seg import write_seg
-from radkit.dicom.annotations.write_sr import write_sr
+from radkit.dicom.annotations.write_sr import code_of, write_sr
 
 __all__ = [
     "Annotation",
@@ -14,6 +14,7 @@ __all__ = [
     "Measurement",
     "Region",
     "as_mask",
+    "code_of",
     "read",
     "read_seg",
     "segment_labels",

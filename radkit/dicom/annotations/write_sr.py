@@ -222,6 +222,16 @@ def _coded(text: str, what: str) -> Code:
     return Code(value, PRIVATE_SCHEME, _meaning(text))
 
 
+def code_of(words: str) -> str:
+    """Returns the private code of a measurement's name that has words only, as `Measurement.code` takes it.
+
+    Raises:
+        AnnotationError: The words are too long for DICOM.
+    """
+    code = _coded(words, "name")
+    return f"{code.value} {code.scheme_designator}"
+
+
 def _is_uid(text: str) -> bool:
     return len(text) <= 64 and bool(re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", text))
 
