@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from radkit.errors import UserError
-from radkit.inference import wrapped
+from radkit.inference import windows, wrapped
 from radkit.models import layers
 
 
@@ -81,16 +81,16 @@ class _Cascade(keras.layers.Layer):
     ) -> None:
         super().__init__(**{"dtype": "float32", "autocast": False, "trainable": False, **kwargs})
         rank = len(first.input_shape) - 2
+        windows.check_sizes("factor", (factor,) * rank if isinstance(factor, int) else factor, rank)
         self.factor = (factor,) * rank if isinstance(factor, int) else tuple(factor)
-        if len(size) != rank or min(size) < 1:
-            raise UserError(f"size must be {rank} sizes of at least 1 voxel, not {tuple(size)}")
-        if len(self.factor) != rank or min(self.factor) < 1:
-            raise UserError(f"factor must be a number from 1 on, or {rank} of them, not {factor}")
-        channels = first.input_shape[-1] + (first.output_shape[-1] if hand_on else 0)
+        windows.check_sizes("size", size, rank)
+        wrapped.require_segmenter(first, "a cascade's first network")
+        channels = first.input_shape[-1] + (wrapped.answer_shape(first)[-1] or 0 if hand_on else 0)
         if second.input_shape[-1] != channels:
             raise UserError(
                 f"the second network must take {channels} channels (hand_on={hand_on}), not {second.input_shape[-1]}"
             )
+        wrapped.require_sizes(second, size, "a cascade's second network")
         self.first, self.second, self.size, self.hand_on = first, second, tuple(size), hand_on
 
     def _looked(self, image: Any) -> tuple[Any, Any, Any]:
@@ -137,7 +137,7 @@ class CoarseToFine(_Cascade):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the output's shape."""
-        return (*input_shape[:-1], self.second.output_shape[-1])
+        return (*input_shape[:-1], wrapped.answer_shape(self.second)[-1])
 
 
 @keras.saving.register_keras_serializable("radkit")
@@ -160,7 +160,7 @@ class SegmentThenClassify(_Cascade):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the output's shape."""
-        return (input_shape[0], *self.second.output_shape[1:])
+        return (input_shape[0], *wrapped.answer_shape(self.second)[1:])
 
 
 def coarse_to_fine(first: keras.Model, second: keras.Model, size: Sequence[int], **settings: Any) -> keras.Model:
@@ -176,11 +176,10 @@ def coarse_to_fine(first: keras.Model, second: keras.Model, size: Sequence[int],
         >>> coarse_to_fine(small, fine, (32, 32), factor=4).output_shape
         (None, None, None, 2)
     """
-    if first.output_shape[-1] != second.output_shape[-1]:
-        raise UserError(
-            f"networks of a cascade must know the same classes, not {first.output_shape[-1]} and "
-            f"{second.output_shape[-1]}"
-        )
+    classes = [wrapped.answer_shape(network)[-1] for network in (first, second)]
+    if classes[0] != classes[1]:
+        raise UserError(f"networks of a cascade must know the same classes, not {classes[0]} and {classes[1]}")
+    wrapped.require_segmenter(second, "a cascade's second network")
     inputs = wrapped.input_of([first], free=True)
     layer = CoarseToFine(first, second, size, **settings)
     return keras.Model(inputs, layer(inputs), name="coarse_to_fine")
@@ -192,6 +191,8 @@ def segment_then_classify(first: keras.Model, second: keras.Model, size: Sequenc
     Raises:
         UserError: The networks do not fit one another.
     """
+    if len(wrapped.answer_shape(second)) != 2:
+        raise UserError(f"a classifier must answer (batch, classes), not {wrapped.answer_shape(second)}")
     inputs = wrapped.input_of([first], free=True)
     layer = SegmentThenClassify(first, second, size, **settings)
     return keras.Model(inputs, layer(inputs), name="segment_then_classify")

@@ -38,9 +38,11 @@ class Ensemble(keras.layers.Layer):
             raise UserError("an ensemble needs networks; none were given")
         if weights and (len(weights) != len(networks) or min(weights) < 0 or not sum(weights) > 0):
             raise UserError(f"weights must be {len(networks)} numbers from 0 on, not all 0, and are {tuple(weights)}")
-        shapes = {tuple(network.output_shape[-1:]) for network in networks if isinstance(network.output_shape, tuple)}
-        if len(shapes) > 1:
-            raise UserError(f"networks of an ensemble must have outputs of one number of channels, not {shapes}")
+        shapes = [wrapped.answer_shape(network) for network in networks]
+        if len({(len(shape), shape[-1]) for shape in shapes}) > 1:
+            raise UserError(
+                f"networks of an ensemble must have outputs of one number of channels and axes, not {shapes}"
+            )
         self.networks, self.weighted = list(networks), tuple(weights)
         self.activation = wrapped.check_activation(activation)
 

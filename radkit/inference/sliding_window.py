@@ -51,6 +51,7 @@ def apply(
         UserError: A setting that makes no sense.
     """
     windows.check(window, overlap, batch_size, len(image.shape) - 2)
+    windows.check_blending(blending)
     wrapped.check_activation(activation)
 
     def answer(cut: Any) -> Any:
@@ -75,12 +76,6 @@ def apply(
     if labels:
         return layers.CropLike(dtype="int32")([found[..., None], image])[..., 0]
     return layers.CropLike(dtype="float32")([found, image])
-
-
-def _padded(image: Any, window: Sequence[int], value: float) -> Any:
-    pad = layers.PadToMultiple(1, at_least=tuple(window), dtype="float32")
-    # Zeros of what is left when the value is taken out are the value.
-    return pad(image - value) + value if value else pad(image)
 
 
 def _blend() -> Callable[..., Any]:
@@ -165,6 +160,9 @@ class SlidingWindow(keras.layers.Layer):
         # Images come as they are, and sums are float32, whatever the network computes in.
         super().__init__(**{"dtype": "float32", "autocast": False, "trainable": False, **kwargs})
         windows.check(window, overlap, batch_size, len(network.input_shape) - 2)
+        windows.check_blending(blending)
+        wrapped.require_segmenter(network, "a sliding window's network")
+        wrapped.require_sizes(network, window, "a sliding window's network")
         self.network, self.window = network, tuple(window)
         self.settings: dict[str, Any] = {
             "overlap": overlap,
@@ -198,8 +196,7 @@ class SlidingWindow(keras.layers.Layer):
         """Returns the output's shape."""
         if self.labels:
             return tuple(input_shape[:-1])
-        found = self.network.output_shape
-        return (*input_shape[:-1], (found[0] if isinstance(found, list) else found)[-1])
+        return (*input_shape[:-1], wrapped.answer_shape(self.network)[-1])
 
     def get_config(self) -> dict[str, Any]:
         """Returns what rebuilds the layer."""

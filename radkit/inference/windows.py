@@ -1,6 +1,7 @@
 """Where windows lie on an image, and how much each of their voxels counts."""
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,7 @@ def importance(window: int, blending: str) -> np.ndarray:
     Raises:
         UserError: No such blending.
     """
-    if blending not in BLENDINGS:
-        raise UserError(f"blending must be one of {', '.join(BLENDINGS)}, not {blending!r}")
+    check_blending(blending)
     if blending == "constant":
         return np.ones(window, np.float32)
     from_middle = np.arange(window) - (window - 1) / 2
@@ -79,9 +79,29 @@ def check(window: Sequence[int], overlap: float, batch_size: int, rank: int) -> 
     Raises:
         UserError: It names the setting, what was found and what was expected.
     """
-    if len(window) != rank or min(window, default=0) < 1:
-        raise UserError(f"window must be {rank} sizes of at least 1 voxel, not {tuple(window)}")
-    if not 0 <= overlap < 1:
-        raise UserError(f"overlap must be a share from 0 to below 1, not {overlap}")
-    if batch_size < 1:
-        raise UserError(f"batch_size must be at least 1 window, not {batch_size}")
+    check_sizes("window", window, rank)
+    if not isinstance(overlap, Real) or not 0 <= overlap < 1:
+        raise UserError(f"overlap must be a share from 0 to below 1, not {overlap!r}")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise UserError(f"batch_size must be a whole number, at least 1 window, not {batch_size!r}")
+
+
+def check_sizes(name: str, sizes: Any, rank: int) -> None:
+    """Refuses what are no sizes in voxels.
+
+    Raises:
+        UserError: It names the setting, what was found and what was expected.
+    """
+    given = tuple(sizes) if isinstance(sizes, Sequence | np.ndarray) else (sizes,)
+    if len(given) != rank or not all(isinstance(size, Integral) and int(size) >= 1 for size in given):
+        raise UserError(f"{name} must be {rank} sizes of at least 1 voxel, not {sizes!r}")
+
+
+def check_blending(blending: str) -> None:
+    """Refuses a blending that there is not.
+
+    Raises:
+        UserError: It names those there are.
+    """
+    if blending not in BLENDINGS:
+        raise UserError(f"blending must be one of {', '.join(BLENDINGS)}, not {blending!r}")

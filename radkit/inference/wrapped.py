@@ -66,6 +66,35 @@ def input_of(networks: Sequence[keras.Model], free: bool) -> Any:
     return keras.Input((*sizes, shapes[0][-1]), name="image")
 
 
+def answer_shape(network: keras.Model) -> tuple[int | None, ...]:
+    """Returns the shape of `answer`, with the batch."""
+    found = network.output_shape
+    return tuple(found[0] if isinstance(found, list) or isinstance(found[0], tuple | list) else found)
+
+
+def require_segmenter(network: keras.Model, who: str) -> None:
+    """Refuses a network that does not answer each voxel of its image.
+
+    Raises:
+        UserError: It names both shapes.
+    """
+    image, found = tuple(network.input_shape), answer_shape(network)
+    pairs = zip(image[1:-1], found[1:-1])
+    if len(image) != len(found) or any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        raise UserError(f"{who} must answer each voxel of its image, (sizes, classes); from {image} it makes {found}")
+
+
+def require_sizes(network: keras.Model, sizes: Sequence[int], who: str) -> None:
+    """Refuses a network that takes images of other sizes, or of other axes.
+
+    Raises:
+        UserError: It names both.
+    """
+    own = tuple(network.input_shape[1:-1])
+    if len(own) != len(sizes) or any(one is not None and one != size for one, size in zip(own, sizes)):
+        raise UserError(f"{who} takes images of {own} voxels, and would be given {tuple(sizes)}; make them the same")
+
+
 def output_shape(network: keras.Model, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
     """Returns the shape of `answer` to images of a shape."""
     found = network.compute_output_shape(tuple(input_shape))

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from radkit.losses import distances, masks, segmentation
+from radkit.losses import distances, masks, segmentation, settings
 from radkit.losses.masks import Activation, Compared
 
 
@@ -52,6 +52,7 @@ def dice_and_boundary(
         background: Whether class 0 is scored.
         activation: `softmax` or `sigmoid`.
     """
+    settings.from_nought(boundary_weight=boundary_weight)
     overlap = segmentation.dice(mask, logits, smooth, background=background, activation=activation)
     return overlap + boundary_weight * boundary(mask, logits, background=background, activation=activation)
 
@@ -70,6 +71,7 @@ def hausdorff(
 
     Source: Karimi and Salcudean 2019, https://arxiv.org/abs/1904.10030, eq. 8.
     """
+    settings.from_nought(alpha=alpha)
     compared = masks.compare(mask, logits, activation, background)
     truth, found = compared.scored_truth, compared.scored
     way = sum(distances.to_edge(part > 0.5) ** alpha for part in (truth, ops.stop_gradient(found)))

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from radkit.losses import masks, segmentation
+from radkit.losses import masks, segmentation, settings
 from radkit.losses.masks import Activation, Compared
 
 
@@ -30,14 +30,16 @@ def cl_dice(
 
     Source: Shit et al. 2021, https://arxiv.org/abs/2003.07311, algorithm 1-2.
     """
+    settings.from_nought(smooth=smooth)
+    settings.counts(iterations=iterations)
     return _cl_dice(masks.compare(mask, logits, activation, background), smooth, iterations)
 
 
 def _cl_dice(compared: Compared, smooth: float, iterations: int) -> Any:
     truth, found, axes = compared.scored_truth, compared.scored, (*compared.space, -1)
     of_truth, of_found = skeleton(truth, iterations), skeleton(found, iterations)
-    precision = (ops.sum(of_found * truth, axis=axes) + smooth) / (ops.sum(of_found, axis=axes) + smooth)
-    sensitivity = (ops.sum(of_truth * found, axis=axes) + smooth) / (ops.sum(of_truth, axis=axes) + smooth)
+    precision = masks.quotient(ops.sum(of_found * truth, axis=axes) + smooth, ops.sum(of_found, axis=axes) + smooth)
+    sensitivity = masks.quotient(ops.sum(of_truth * found, axis=axes) + smooth, ops.sum(of_truth, axis=axes) + smooth)
     return 1.0 - 2.0 * precision * sensitivity / (precision + sensitivity + _NEVER_NOUGHT)
 
 
@@ -67,6 +69,7 @@ def dice_and_cl_dice(
 
     Source: Shit et al. 2021, https://arxiv.org/abs/2003.07311, eq. 4.
     """
+    settings.shares(share=share)
     overlap = segmentation.dice(mask, logits, smooth, background=background, activation=activation)
     lines = cl_dice(mask, logits, smooth, iterations=iterations, background=background, activation=activation)
     return (1.0 - share) * overlap + share * lines

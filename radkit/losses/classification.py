@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from radkit.errors import UserError
-from radkit.losses import focusing
+from radkit.losses import focusing, settings, shapes
 
 
 def cross_entropy(label: Any, logits: Any, label_smoothing: float = 0.0) -> Any:
@@ -17,6 +17,7 @@ def cross_entropy(label: Any, logits: Any, label_smoothing: float = 0.0) -> Any:
         logits: (batch, classes).
         label_smoothing: Share of each target spread evenly over the classes.
     """
+    settings.shares(label_smoothing=label_smoothing)
     truth, known, log_probabilities = _compare(label, logits)
     truth = truth * (1.0 - label_smoothing) + label_smoothing / int(truth.shape[-1])
     return -ops.sum(truth * log_probabilities, axis=-1) * known
@@ -33,6 +34,8 @@ def focal(label: Any, logits: Any, *, gamma: float = 2.0, alpha: float | Sequenc
 
     Source: Lin et al. 2017, https://arxiv.org/abs/1708.02002.
     """
+    settings.from_nought(gamma=gamma)
+    settings.alpha(alpha)
     truth, known, log_probabilities = _compare(label, logits)
     return ops.sum(focusing.of_one(truth, log_probabilities, gamma, alpha), axis=-1) * known
 
@@ -59,10 +62,11 @@ def cost_sensitive(
 
     Source: Galdran et al. 2020, https://arxiv.org/abs/2010.00291, eq. 2-3.
     """
+    settings.from_nought(cost_weight=cost_weight, cross_entropy_weight=cross_entropy_weight)
     truth, known, log_probabilities = _compare(label, logits)
     classes = int(truth.shape[-1])
     table = [[float((a - b) ** 2) for b in range(classes)] for a in range(classes)] if not len(costs) else costs
-    if len(table) != classes or any(len(row) != classes for row in table):
+    if len(table) != classes or not all(settings.is_row(row) and len(row) == classes for row in table):
         raise UserError(f"costs must be {classes} rows of {classes} numbers, costs[true][called], not {costs}")
     of_calls = ops.matmul(truth, ops.convert_to_tensor([list(row) for row in table], dtype="float32"))
     expected = ops.sum(of_calls * ops.exp(log_probabilities), axis=-1) * known
@@ -72,5 +76,6 @@ def cost_sensitive(
 def _compare(label: Any, logits: Any) -> tuple[Any, Any, Any]:
     """Returns the truth, (batch, classes), which labels are known, (batch,), and logarithms of probabilities."""
     label, logits = ops.cast(label, "int32"), ops.cast(logits, "float32")
+    label = shapes.one_an_example(label, logits)
     truth = ops.one_hot(label, int(logits.shape[-1]), dtype="float32")
     return truth, ops.cast(label >= 0, "float32"), ops.log_softmax(logits, axis=-1)

@@ -5,6 +5,8 @@ from typing import Any
 
 from keras import ops
 
+from radkit.errors import UserError
+
 
 def supervised(loss: Callable[[Any, Any], Any], mask: Any, logits: Any) -> Any:
     """Returns the loss of a network's answer, or the weighted mean of it over several resolutions, (batch,) float32.
@@ -20,8 +22,12 @@ def supervised(loss: Callable[[Any, Any], Any], mask: Any, logits: Any) -> Any:
     """
     if not isinstance(logits, list | tuple):
         return loss(mask, logits)
+    if not logits:
+        raise UserError("a network's list of answers is empty; it must hold one at least, the finest first")
     weights = [0.5**level for level in range(len(logits))]
-    parts = [weight * loss(nearest(mask, answer), answer) for weight, answer in zip(weights, logits)]
+    # The finest answer is on the mask's own grid, or the loss refuses it.
+    grids = [mask, *(nearest(mask, answer) for answer in logits[1:])]
+    parts = [weight * loss(truth, answer) for weight, truth, answer in zip(weights, grids, logits)]
     return sum(parts[1:], parts[0]) / sum(weights)
 
 

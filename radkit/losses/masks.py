@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from keras import ops
 
 from radkit.errors import UserError
+from radkit.losses import shapes
 
 UNLABELLED = 255  # the mask's value where nobody said what is there: such voxels cost nothing
 Activation = Literal["softmax", "sigmoid"]
@@ -64,9 +65,10 @@ def compare(mask: Any, logits: Any, activation: Activation = "softmax", backgrou
     """
     logits = ops.cast(logits, "float32")  # float16 would lose the sums, bfloat16 the probabilities near 1
     classes = int(logits.shape[-1])
-    truth, known, is_named = _truth(ops.convert_to_tensor(mask), classes)
-    if len(truth.shape) != len(logits.shape):
-        raise UserError(f"mask {mask.shape} and logits {logits.shape} must have the same axes, channels last")
+    mask = ops.convert_to_tensor(mask)
+    truth, known, is_named = _truth(mask, classes)
+    told = f"mask {tuple(mask.shape)} and logits {tuple(logits.shape)} must have the same axes and sizes, channels last"
+    shapes.require_same(truth, logits, told)
     if activation == "softmax":
         if classes == 1:
             raise UserError("softmax of one channel is always 1; set activation='sigmoid', or give the background one")
@@ -92,6 +94,12 @@ def _truth(mask: Any, classes: int) -> tuple[Any, Any, bool]:
         raise UserError(f"a mask of {channels} channels does not go with {classes} classes; give one channel, or all")
     # Unlabelled voxels are of no class: 255 is beyond the last.
     return ops.one_hot(ops.cast(mask[..., 0], "int32"), classes, dtype="float32"), known, True
+
+
+def quotient(above: Any, below: Any) -> Any:
+    """Returns above / below; 1 where nothing is below: what is neither there nor called is right."""
+    empty = below <= 0
+    return ops.where(empty, 1.0, above / ops.where(empty, 1.0, below))
 
 
 def class_weights(weights: Sequence[float], classes: int) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from radkit.errors import UserError
-from radkit.losses import focusing
+from radkit.losses import focusing, settings, shapes
 
 
 def binary_cross_entropy(
@@ -20,6 +20,8 @@ def binary_cross_entropy(
         label_smoothing: Share of each truth moved to a half.
         positive_weights: Of each label's yes; empty: 1.
     """
+    settings.shares(label_smoothing=label_smoothing)
+    settings.weights(positive_weights=positive_weights)
     truth, known, logits = _compare(label, logits)
     truth = truth * (1.0 - label_smoothing) + label_smoothing / 2.0
     weights: Any = 1.0
@@ -42,12 +44,18 @@ def focal(label: Any, logits: Any, *, gamma: float = 2.0, alpha: float | Sequenc
 
     Source: Lin et al. 2017, https://arxiv.org/abs/1708.02002.
     """
+    settings.from_nought(gamma=gamma)
+    settings.alpha(alpha)
     truth, known, logits = _compare(label, logits)
     return _mean(focusing.of_each(truth, logits, gamma, alpha), known)
 
 
 def _compare(label: Any, logits: Any) -> tuple[Any, Any, Any]:
     label, logits = ops.cast(label, "float32"), ops.cast(logits, "float32")
+    told = f"label {tuple(label.shape)} and logits {tuple(logits.shape)} must both be (batch, labels)"
+    shapes.require_same(label, logits, told)
+    if len(logits.shape) != 2:
+        raise UserError(told)
     return ops.maximum(label, 0.0), ops.cast(label >= 0, "float32"), logits
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from radkit.errors import UserError
-from radkit.losses import focusing
+from radkit.losses import focusing, settings, shapes
 
 
 def coral(label: Any, logits: Any, step_weights: Sequence[float] = ()) -> Any:
@@ -21,7 +21,9 @@ def coral(label: Any, logits: Any, step_weights: Sequence[float] = ()) -> Any:
 
     Source: Cao et al. 2020, https://arxiv.org/abs/1901.07884, eq. 4.
     """
+    settings.weights(step_weights=step_weights)
     label, logits = ops.cast(label, "int32"), ops.cast(logits, "float32")
+    label = shapes.one_an_example(label, logits)
     steps = int(logits.shape[-1])
     more = ops.cast(label[..., None] > ops.arange(steps, dtype="int32"), "float32")
     costs = focusing.binary(more, logits)

@@ -4,6 +4,9 @@ from typing import Any
 
 from keras import ops
 
+from radkit.errors import UserError
+from radkit.losses import settings, shapes
+
 
 def squared(label: Any, logits: Any) -> Any:
     """Returns the squared error, (batch,) float32.
@@ -32,6 +35,7 @@ def huber(label: Any, logits: Any, delta: float = 1.0) -> Any:
 
     Source: Huber 1964, https://doi.org/10.1214/aoms/1177703732.
     """
+    settings.above_nought(delta=delta)
     error, known = _error(label, logits)
     size = ops.abs(error)
     inside = ops.minimum(size, delta)
@@ -40,6 +44,11 @@ def huber(label: Any, logits: Any, delta: float = 1.0) -> Any:
 
 def _error(label: Any, logits: Any) -> tuple[Any, Any]:
     label, logits = ops.cast(label, "float32"), ops.cast(logits, "float32")
+    if len(logits.shape) == 1:
+        logits = logits[:, None]
+    if logits.shape[-1] != 1:
+        raise UserError(f"logits of a number must be (batch, 1) or (batch,), not {tuple(logits.shape)}")
+    label = shapes.one_an_example(label, logits)
     known = ops.isfinite(label)
-    error = ops.reshape(logits, (-1,)) - ops.where(known, label, 0.0)
+    error = logits[:, 0] - ops.where(known, label, 0.0)
     return error, ops.cast(known, "float32")

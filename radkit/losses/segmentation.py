@@ -10,7 +10,7 @@ from typing import Any, Literal
 from keras import ops
 
 from radkit.errors import UserError
-from radkit.losses import focusing, masks
+from radkit.losses import focusing, masks, settings
 from radkit.losses.masks import Activation, Compared
 
 Weights = Sequence[float]
@@ -64,6 +64,8 @@ def _dice(
     soft_labels: bool = False,
     weights: Weights = (),
 ) -> Any:
+    settings.from_nought(smooth=smooth, smooth_denominator=below)
+    settings.weights(class_weights=weights)
     truth, found, axes = compared.scored_truth, compared.scored, compared.space
     both = ops.sum(truth * found, axis=axes)
     power = 2 if squared else 1
@@ -73,7 +75,7 @@ def _dice(
     if batch:
         both, sizes = ops.sum(both, axis=0, keepdims=True), ops.sum(sizes, axis=0, keepdims=True)
     whole = 2.0 * (sizes - both) if jaccard else sizes
-    return masks.per_example(1.0 - (2.0 * both + smooth) / (whole + below), weights, compared)
+    return masks.per_example(1.0 - masks.quotient(2.0 * both + smooth, whole + below), weights, compared)
 
 
 def cross_entropy(
@@ -101,6 +103,8 @@ def cross_entropy(
 
 
 def _cross_entropy(compared: Compared, smoothing: float = 0.0, batch: bool = False, weights: Weights = ()) -> Any:
+    settings.shares(label_smoothing=smoothing)
+    settings.weights(class_weights=weights)
     by_class = masks.class_weights(weights, compared.logits.shape[-1]) if len(weights) else 1.0
     costs, count = (_of_each if compared.activation == "sigmoid" else _of_one)(compared, smoothing, by_class)
     if batch:
@@ -160,6 +164,8 @@ def dice_and_cross_entropy(
 
     Source: Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z (online methods).
     """
+    settings.from_nought(dice_weight=dice_weight, cross_entropy_weight=cross_entropy_weight)
+    settings.weights(class_weights=class_weights)
     compared = masks.compare(mask, logits, activation, background)
     below = smooth if smooth_denominator is None else smooth_denominator
     entropy = _cross_entropy(compared, label_smoothing, batch, class_weights)
@@ -196,6 +202,7 @@ def generalised_dice(
     powers = {"square": 2, "simple": 1, "uniform": 0}
     if volumes not in powers:
         raise UserError(f"volumes must be one of {', '.join(powers)}, not {volumes!r}")
+    settings.from_nought(smooth=smooth)
     compared = masks.compare(mask, logits, activation, background)
     axes = (0, *compared.space) if batch else compared.space
     truth, found = compared.scored_truth, compared.scored
@@ -205,7 +212,7 @@ def generalised_dice(
     of_classes = (*axes, -1)
     both = ops.sum(weights * ops.sum(truth * found, axis=axes, keepdims=True), axis=of_classes)
     sizes = ops.sum(weights * ops.sum(truth + found, axis=axes, keepdims=True), axis=of_classes)
-    return masks.for_each(1.0 - (2.0 * both + smooth) / (sizes + smooth), compared)
+    return masks.for_each(1.0 - masks.quotient(2.0 * both + smooth, sizes + smooth), compared)
 
 
 def tversky(
@@ -235,6 +242,7 @@ def tversky(
 
     Source: Salehi et al. 2017, https://arxiv.org/abs/1706.05721.
     """
+    settings.weights(class_weights=class_weights)
     compared = masks.compare(mask, logits, activation, background)
     return masks.per_example(1.0 - _index(compared, smooth, alpha, beta, batch), class_weights, compared)
 
@@ -268,18 +276,21 @@ def focal_tversky(
 
     Source: Abraham and Khan 2018, https://arxiv.org/abs/1810.07842 (their alpha is our beta).
     """
+    settings.above_nought(gamma=gamma)
+    settings.weights(class_weights=class_weights)
     compared = masks.compare(mask, logits, activation, background)
     lacking = 1.0 - _index(compared, smooth, alpha, beta, batch)
     return masks.per_example(focusing.power(lacking, 1.0 / gamma), class_weights, compared)
 
 
 def _index(compared: Compared, smooth: float, alpha: float, beta: float, batch: bool) -> Any:
+    settings.from_nought(smooth=smooth, alpha=alpha, beta=beta)
     truth, found = compared.scored_truth, compared.scored
     both = ops.sum(truth * found, axis=compared.space)
     called, missed = ops.sum(found, axis=compared.space) - both, ops.sum(truth, axis=compared.space) - both
     if batch:
         both, called, missed = (ops.sum(part, axis=0, keepdims=True) for part in (both, called, missed))
-    return (both + smooth) / (both + alpha * called + beta * missed + smooth)
+    return masks.quotient(both + smooth, both + alpha * called + beta * missed + smooth)
 
 
 def focal(
@@ -315,6 +326,9 @@ def focal(
 def _focal(
     compared: Compared, gamma: float, alpha: float | Weights | None, weights: Weights, mean_over_classes: bool
 ) -> Any:
+    settings.from_nought(gamma=gamma)
+    settings.alpha(alpha)
+    settings.weights(class_weights=weights)
     of_one = compared.activation == "softmax"
     truth, first = compared.scored_truth, compared.first
     if of_one:
@@ -370,5 +384,6 @@ def dice_and_focal(
     """
     compared = masks.compare(mask, logits, activation, background)
     below = smooth if smooth_denominator is None else smooth_denominator
+    settings.from_nought(dice_weight=dice_weight, focal_weight=focal_weight)
     overlap = _dice(compared, smooth, below, squared=squared, batch=batch, weights=class_weights)
     return dice_weight * overlap + focal_weight * _focal(compared, gamma, alpha, class_weights, mean_over_classes)

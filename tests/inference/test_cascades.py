@@ -80,3 +80,24 @@ def test_networks_that_do_not_fit_are_refused() -> None:
         cascades.coarse_to_fine(bright(), bright(), (8,))
     with pytest.raises(UserError, match="factor must be"):
         cascades.coarse_to_fine(bright(), bright(), (8, 8), factor=0)
+    with pytest.raises(UserError, match="factor must be"):
+        cascades.coarse_to_fine(bright(), bright(), (8, 8), factor=1.5)
+    with pytest.raises(UserError, match=r"takes images of \(6, 6\) voxels, and would be given \(8, 8\)"):
+        cascades.coarse_to_fine(bright(), marking((6, 6)), (8, 8))
+    inputs = keras.Input((8, 8, 1))
+    classifier = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(inputs)))
+    with pytest.raises(UserError, match="first network must answer each voxel"):
+        cascades.segment_then_classify(classifier, classifier, (8, 8))
+    with pytest.raises(UserError, match="second network must answer each voxel"):
+        cascades.coarse_to_fine(bright(), classifier, (8, 8))
+    with pytest.raises(UserError, match=r"classifier must answer \(batch, classes\)"):
+        cascades.segment_then_classify(bright(), bright(), (8, 8))
+
+
+def test_of_answers_at_several_resolutions_the_finest_is_taken() -> None:
+    fine = bright()
+    several = keras.Model(fine.inputs, [fine.outputs[0], keras.layers.AveragePooling2D(2)(fine.outputs[0])])
+    image = spots((12, 9))
+    found = cascades.coarse_to_fine(several, several, (8, 8), factor=2)(image)
+    np.testing.assert_array_equal(found, cascades.coarse_to_fine(fine, fine, (8, 8), factor=2)(image))
+    assert cascades.coarse_to_fine(several, bright(3), (8, 8), hand_on=True).output_shape == (None, None, None, 2)

@@ -65,3 +65,7 @@ def test_networks_that_do_not_go_together_are_refused() -> None:
         ensembles.ensemble([])
     with pytest.raises(UserError, match="weights must be 1 numbers"):
         ensembles.ensemble([small()], weights=(1, 2))
+    inputs = keras.Input((8, 8, 1))
+    pooled = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(inputs)))
+    with pytest.raises(UserError, match="one number of channels and axes"):
+        ensembles.ensemble([small(2), pooled])

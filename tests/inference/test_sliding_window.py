@@ -116,3 +116,16 @@ def test_settings_that_make_no_sense_are_refused(unet: keras.Model) -> None:
         sliding_window.sliding_window(unet, (16, 16, 16))
     with pytest.raises(UserError, match="linear, softmax, sigmoid, not 'relu'"):
         sliding_window.sliding_window(unet, (16, 16), activation="relu")
+    with pytest.raises(UserError, match="blending must be one of"):
+        sliding_window.sliding_window(unet, (16, 16), blending="cosine")
+
+
+def test_networks_that_answer_no_windows_are_refused(unet: keras.Model) -> None:
+    inputs = keras.Input((8, 8, 1))
+    halved = keras.Model(inputs, keras.layers.Conv2D(2, 3, strides=2, padding="same")(inputs))
+    pooled = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    for network in (halved, pooled):
+        with pytest.raises(UserError, match="must answer each voxel of its image"):
+            sliding_window.sliding_window(network, (8, 8))
+    with pytest.raises(UserError, match=r"takes images of \(16, 16\) voxels, and would be given \(8, 8\)"):
+        sliding_window.sliding_window(unet, (8, 8))

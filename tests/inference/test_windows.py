@@ -47,7 +47,11 @@ def test_the_gaussian_is_that_of_an_eighth_of_the_window() -> None:
         (((8, 8), 0.5, 1, 3), "window must be 3 sizes"),
         (((8, 0), 0.5, 1, 2), "at least 1 voxel"),
         (((8, 8), 1.0, 1, 2), "overlap must be a share"),
-        (((8, 8), 0.5, 0, 2), "batch_size must be at least 1"),
+        (((8, 8), 0.5, 0, 2), "batch_size must be a whole number, at least 1"),
+        (((8, 8), 0.5, 2.5, 2), "batch_size must be a whole number"),
+        (((8, 8), "half", 1, 2), "overlap must be a share from 0 to below 1, not 'half'"),
+        (((8.0, 8), 0.5, 1, 2), r"window must be 2 sizes of at least 1 voxel, not \(8.0, 8\)"),
+        ((8, 0.5, 1, 2), "window must be 2 sizes of at least 1 voxel, not 8"),
     ],
 )
 def test_what_makes_no_sense_is_refused(settings: tuple, said: str) -> None:

@@ -143,7 +143,7 @@ def test_sums_of_two_losses_are_sums() -> None:
     [
         ({"activation": "tanh"}, "activation must be 'softmax' or 'sigmoid', not 'tanh'"),
         ({"class_weights": (1.0,)}, "class_weights must be 2 numbers"),
-        ({"class_weights": (1.0, -1.0)}, "class_weights must be 2 numbers"),
+        ({"class_weights": (1.0, -1.0)}, "class_weights must be several numbers from 0 on"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict, told: str) -> None:

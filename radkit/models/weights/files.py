@@ -7,8 +7,10 @@ process built) by its place among the nameless layers of its kind.
 import contextlib
 import io
 import re
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,11 @@ import numpy as np
 from radkit.errors import UserError
 
 _NO_WEIGHTS = ("seed_generator", "optimizer")
+# What readers of archives, arrays, JSON and HDF5 raise of bytes that are damaged, cut off or of another kind.
+DAMAGED = (
+    OSError, EOFError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError,
+    OverflowError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,16 +55,38 @@ def read(path: Path) -> list[Stored]:
     Raises:
         UserError: It is missing, damaged, or holds no weights of Keras's.
     """
-    if not path.is_file():
-        raise UserError(f"the weights {path} do not exist; name a .weights.h5, .keras or .h5 file")
+    require_file(path)
     try:
         with h5py.File(_opened(path), "r") as file:
             found = list(_of_keras_2(file) if _is_of_keras_2(file) else _of_keras_3(file))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"the weights {path} cannot be read ({error}); is it a .weights.h5, .keras or .h5?") from error
+    except DAMAGED as error:
+        raise unreadable(path, error, "is it a whole .weights.h5, .keras or .h5?") from error
     if not found:
         raise UserError(f"{path} holds no layers of a Keras network; name a .weights.h5, .keras or .h5 file")
     return found
+
+
+def require_file(path: Path) -> None:
+    """Refuses what is no file.
+
+    Raises:
+        UserError: There is nothing, or a folder.
+    """
+    if path.is_dir():
+        raise UserError(f"the weights {path} are a folder; name a file in it, or write run:{path} for a run's best")
+    if not path.is_file():
+        raise UserError(f"the weights {path} do not exist; name a .weights.h5, .keras, .h5, .safetensors or .npz file")
+
+
+def unreadable(path: Path, error: Exception, advice: str) -> UserError:
+    """Returns what to raise of a file whose bytes make no sense."""
+    if path.suffix in _PICKLED:
+        advice = "radkit opens no pickles; write safetensors.torch.save_file(network.state_dict(), ...) there"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return UserError(f"the weights {path} cannot be read ({reason}); {advice}")
+
+
+_PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".pkl")  # PyTorch's; to open one is to run what is in it
 
 
 def _opened(path: Path) -> Any:

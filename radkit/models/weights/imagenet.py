@@ -6,6 +6,8 @@ images as `data.normalise` makes them. The first layers adapt in training; see d
 Source of addresses and digests: https://keras.io/api/applications/ (keras.applications, version 3.15).
 """
 
+import hashlib
+import os
 from pathlib import Path
 
 import keras
@@ -101,11 +103,31 @@ def fetch(name: str, *, top: bool) -> Path:
         )
     where = address(known, top)
     digest = _DIGESTS[known][0 if top else 1]
+    cached = _cache() / where.rpartition("/")[2]
+    _require_digest(cached, digest)
     try:
-        return Path(keras.utils.get_file(where.rpartition("/")[2], where, cache_subdir="models", file_hash=digest))
+        return Path(keras.utils.get_file(cached.name, where, cache_subdir="models", file_hash=digest))
     except Exception as error:  # Keras raises nothing narrower
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"the imagenet weights of {name!r} cannot be fetched ({reason}); where there is no network, put "
-            f"{where.rpartition('/')[2]} into Keras's cache (~/.keras/models), or name that file as weights"
+            f"{cached.name} into Keras's cache ({cached.parent}), or name that file as weights"
         ) from error
+
+
+def _cache() -> Path:
+    """Returns the folder where Keras keeps such files."""
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "models"
+
+
+def _require_digest(path: Path, digest: str) -> None:
+    """Refuses a file in the cache that is another one; Keras would fetch anew, and where it cannot, delete the file."""
+    if not path.is_file():
+        return
+    found = hashlib.new("md5" if len(digest) == 32 else "sha256", path.read_bytes(), usedforsecurity=False).hexdigest()
+    if found != digest:
+        raise UserError(
+            f"{path} is not the file that Keras publishes (its digest is {found}, not {digest}); delete it to have it "
+            "fetched anew, or name its path as weights to begin with it as it is"
+        )

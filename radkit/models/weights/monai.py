@@ -5,6 +5,7 @@
 The axes of space stay in their order: an image (batch, channels, a, b, c) there is (batch, a, b, c, channels) here.
 """
 
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from radkit.models.weights.report import Report, few_lines
 SUFFIXES = (".npz", ".safetensors")
 _ORDER = ("weight", "bias", "running_mean", "running_var")  # that of Keras's layers
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+_WRAPPERS = ("module.", "_orig_mod.")  # around a network that trained in parallel, or compiled
 # DynUNet lists its parts a second time, as the steps of its recursion.
 _ALIASES = "skip_layers."
 _NAMES = (
@@ -148,13 +150,16 @@ def _without_aliases(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _plain(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns a state's arrays; a tensor needs no PyTorch here, it brings its own."""
+    if not isinstance(state, Mapping):
+        raise UserError(f"MONAI's weights must be a state_dict() or the path of a file, not {type(state).__name__}")
     inner = state.get("state_dict", state)
     arrays = {
         str(name): np.asarray(value.detach().cpu().float() if hasattr(value, "detach") else value)
         for name, value in inner.items()
     }
-    if arrays and all(name.startswith("module.") for name in arrays):  # of a network that trained in parallel
-        return {name.removeprefix("module."): array for name, array in arrays.items()}
+    for prefix in _WRAPPERS:
+        if arrays and all(name.startswith(prefix) for name in arrays):
+            return _plain({name.removeprefix(prefix): array for name, array in arrays.items()})
     return arrays
 
 
@@ -169,13 +174,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
             f"{path}: weights of PyTorch are read from {' or '.join(SUFFIXES)}; write one there with "
             "safetensors.torch.save_file(network.state_dict(), ...)"
         )
+    files.require_file(path)
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as found:
+            # Of the bytes: of a damaged file numpy would leave the handle open.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
                 return _plain(dict(found))
         return _plain(_safetensors(path.read_bytes()))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"the weights {path} cannot be read ({error})") from error
+    except files.DAMAGED as error:
+        raise files.unreadable(path, error, f"is it a whole {path.suffix} file of a state dict?") from error
 
 
 def _safetensors(data: bytes) -> dict[str, np.ndarray]:

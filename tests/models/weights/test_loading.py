@@ -1,7 +1,9 @@
 """Weights of files in networks: all of a twin, part of a relative, nothing of a stranger."""
 
+import contextlib
 import json
 import warnings
+import zipfile
 from pathlib import Path
 
 import keras
@@ -130,6 +132,7 @@ class TestRefused:
         [
             ("gone.weights.h5", r"gone\.weights\.h5 do not exist; name a"),
             ("run:gone", r"best\.weights\.h5 does not exist; name the folder of a run"),
+            (".", r"are a folder; name a file in it, or write run:"),
             ("imagenet:", "names no architecture"),
             ("imagenet:alexnet", "no imagenet weights of 'alexnet'.*there are of: convnextsmall"),
             ("imagenet?chanels=sum", r"'chanels' is no change \(did you mean 'channels'\?\)"),
@@ -145,6 +148,27 @@ class TestRefused:
         (tmp_path / "a.h5").write_bytes(b"no HDF5")
         with pytest.raises(UserError, match="cannot be read"):
             weights.load(small(), str(tmp_path / "a.h5"))
+
+    def test_a_damaged_file_is_told_in_a_line(self, tmp_path: Path) -> None:
+        whole = save(small(), tmp_path / FORMATS[0]).read_bytes()
+        random, path = np.random.default_rng(0), tmp_path / "b.weights.h5"
+        told = 0
+        for number in range(40):  # cut off, or with some bytes changed
+            damaged = bytearray(whole[: len(whole) * number // 20] if number < 20 else whole)
+            for place in random.integers(0, 4000, 20 if number >= 20 else 0):
+                damaged[place] = random.integers(256)
+            path.write_bytes(bytes(damaged))
+            with contextlib.suppress(UserError):  # and nothing else; what is read whole is read
+                files.read(path)
+                told -= 1
+            told += 1
+        assert told >= 30
+
+    def test_a_pickle_is_not_opened(self, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+            archive.writestr("archive/data.pkl", b"")
+        with pytest.raises(UserError, match=r"opens no pickles; write safetensors\.torch\.save_file"):
+            weights.load(small(), str(tmp_path / "a.pt"))
 
     def test_a_stranger(self, tmp_path: Path) -> None:
         stranger = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, name="other")])
@@ -211,6 +235,17 @@ class TestImagenet:
         assert asked["name"] == f"resnet50_weights_tf_dim_ordering_tf_kernels{ending}.h5"
         assert asked["file_hash"] == imagenet._DIGESTS["resnet50"][classes != 1000]
         assert outcomes(report) == {"stem": "adapted", "stem_norm": "loaded", "body": "loaded", "head": "new"}
+
+    def test_another_file_of_that_name_is_refused_and_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        path = tmp_path / "models" / imagenet.address("vgg16", top=False).rpartition("/")[2]
+        path.parent.mkdir()
+        save(small(), path)
+        with pytest.raises(UserError, match=r"is not the file that Keras publishes.*name its path as weights"):
+            weights.load(small(), "imagenet", "vgg16")
+        assert weights.load(small(), str(path)).of("loaded")
 
     def test_no_network_is_told_with_a_way_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def failed(*_: object, **__: object) -> str:

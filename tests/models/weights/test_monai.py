@@ -202,6 +202,26 @@ class TestFiles:
             monai.load(network, state)
         np.testing.assert_array_equal(network.get_weights()[0], before[0])
 
+    @pytest.mark.parametrize("name", ["a.npz", "a.safetensors"])
+    def test_a_file_that_is_cut_off_is_told(self, network: keras.Model, name: str, tmp_path: Path) -> None:
+        state = state_of(network)
+        np.savez(tmp_path / "a.npz", **state)
+        (tmp_path / "a.safetensors").write_bytes(safetensors(state))
+        whole = (tmp_path / name).read_bytes()
+        for length in (0, 4, 100, len(whole) // 2, len(whole) - 1):
+            (tmp_path / name).write_bytes(whole[:length])
+            with pytest.raises(UserError, match="cannot be read"):
+                monai.load(network, tmp_path / name)
+
+    def test_what_is_no_state_is_refused(self, network: keras.Model) -> None:
+        with pytest.raises(UserError, match="must be a state_dict"):
+            monai.load(network, [np.ones(2)])  # type: ignore[arg-type]
+
+    def test_a_compiled_networks_names_are_taken(self, network: keras.Model) -> None:
+        state = state_of(network)
+        monai.load(network, {f"module._orig_mod.{name}": array for name, array in state.items()})
+        np.testing.assert_array_equal(network.get_weights()[1], state["a.conv.bias"])
+
     @pytest.mark.parametrize(("name", "said"), [("a.pt", "safetensors.torch.save_file"), ("b.npz", "cannot be read")])
     def test_other_files_are_refused(self, network: keras.Model, name: str, said: str, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
