@@ -11,7 +11,19 @@ Positive is a score >= the threshold.
 from collections.abc import Callable
 from typing import Any
 
-from radkit.metrics import agreement, calibration, classification, consensus, intervals, regression, roc, segmentation
+from radkit.metrics import (
+    agreement,
+    boxes,
+    calibration,
+    classification,
+    coco,
+    consensus,
+    detection,
+    intervals,
+    regression,
+    roc,
+    segmentation,
+)
 
 METRICS: dict[str, Callable[..., Any]] = {
     "confusion_metrics": classification.confusion_metrics,
@@ -30,6 +42,11 @@ METRICS: dict[str, Callable[..., Any]] = {
     "volume_metrics": segmentation.volume_metrics,
     "staple": consensus.staple,
     "majority_vote": consensus.majority_vote,
+    "lesion_detection": detection.lesion_detection,
+    "box_iou": boxes.box_iou,
+    "coco_map": coco.coco_map,
+    "froc": detection.froc,
+    "jafroc": detection.jafroc,
     "cohen_kappa": agreement.cohen_kappa,
     "bland_altman": agreement.bland_altman,
     "regression_metrics": regression.regression_metrics,

@@ -20,8 +20,6 @@ from radkit.errors import UserError
 from radkit.metrics import agreement, classification
 from radkit.reports import curves, html, pictures, plots, sections, text
 
-_MOST_ROWS = 50
-
 learning_curves = plots.learning_curves
 
 
@@ -123,7 +121,7 @@ def segmentation_page(
         _volumes(cases),
         sections.subgroups(result),
         html.section("Cases in pictures", *[_example(case) for case in shown]) if shown else "",
-        html.section("Cases", *_case_table([cases[k] for k in order])),
+        html.section("Cases", *sections.case_table([cases[k] for k in order])),
         sections.learning(history),
         lead=f"Evaluation of a segmentation{sections.of_test_set(result)}",
     )
@@ -218,13 +216,3 @@ def _volumes(cases: Sequence[Mapping[str, Any]]) -> str:
 def _example(case: Case) -> str:
     plot = pictures.outlines(case.image, case.reference, case.predicted, case.spacing_mm)
     return html.figure(plot, f"{case.caption}: slice, reference and prediction outlined", case.caption)
-
-
-def _case_table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
-    columns = [name for name, value in cases[0].items() if isinstance(value, int | float)]
-    rows = [(case["name"], *[case.get(name) for name in columns]) for case in cases[:_MOST_ROWS]]
-    left_out = len(cases) - len(rows)
-    return [
-        html.table(("case", *map(sections.words, columns)), rows, "Worst first"),
-        html.paragraph(f"{left_out} better cases are not listed." if left_out else ""),
-    ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from radkit.reports import html, pictures, plots, text
 
+_MOST_ROWS = 50
 _SPELT = ("ROC", "AUC", "PPV", "NPV", "MCC", "ECE", "MCE", "HD", "HD95", "NSD", "ASSD", "MASD", "CI", "F1", "mL")
 _ABBREVIATIONS = {word.lower(): word for word in _SPELT}
 
@@ -29,14 +30,18 @@ def headline(result: Mapping[str, Any], caption: str) -> str:
     """Returns the table of figures with their intervals; nothing without figures."""
     rows = []
     for name, figure in figures(result).items():
-        low, high = figure.get("low"), figure.get("high")
-        interval = "" if low is None or high is None else f"{text.number(float(low))} to {text.number(float(high))}"
-        rows.append((words(name), figure["value"], interval, figure.get("undefined"), figure.get("set_to_worst")))
+        between = interval(figure.get("low"), figure.get("high"))
+        rows.append((words(name), figure["value"], between, figure.get("undefined"), figure.get("set_to_worst")))
     header = ("figure", "value", "95 % interval", "cases undefined", "cases set to worst")
     # Columns that say nothing of any figure are left out.
     kept = [column for column in range(5) if column < 2 or any(row[column] not in (None, "") for row in rows)]
     shown = [tuple(row[column] for column in kept) for row in rows]
     return html.section("Figures", html.table([header[column] for column in kept], shown, caption) if rows else "")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Returns an interval in words; nothing where it is not known."""
+    return "" if low is None or high is None else f"{text.number(float(low))} to {text.number(float(high))}"
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -67,15 +72,28 @@ def subgroups(result: Mapping[str, Any]) -> str:
 
 
 def _with_interval(figure: Mapping[str, Any]) -> Any:
-    low, high = figure.get("low"), figure.get("high")
-    if low is None or high is None:
-        return figure["value"]
-    return f"{text.number(figure['value'])} ({text.number(float(low))} to {text.number(float(high))})"
+    between = interval(figure.get("low"), figure.get("high"))
+    return f"{text.number(figure['value'])} ({between})" if between else figure["value"]
 
 
 def picture(image: np.ndarray, caption: str) -> str:
     """Returns a grey picture, (rows, columns), with its caption."""
     return html.figure(pictures.grey(np.asarray(image)), f"Image: {caption}", caption)
+
+
+def case_table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a table of the worst cases, every number of them, and in words how many are left out.
+
+    Args:
+        cases: Worst first, at least one; each has `name`.
+    """
+    columns = [name for name, value in cases[0].items() if isinstance(value, int | float)]
+    rows = [(case["name"], *[case.get(name) for name in columns]) for case in cases[:_MOST_ROWS]]
+    left_out = len(cases) - len(rows)
+    return [
+        html.table(("case", *map(words, columns)), rows, "Worst first"),
+        html.paragraph(f"{left_out} better cases are not listed." if left_out else ""),
+    ]
 
 
 def learning(history: Sequence[Mapping[str, Any]]) -> str:
