@@ -76,7 +76,9 @@ def features(
 
     def normalize(x: Any, name: str) -> Any:
         if norm == "batch":  # in one layer, whose answers a training step need not hold
-            return layers.BatchNormalization(epsilon=EPSILON[layout], rectify=True, name=name)(x)
+            return layers.BatchNormalization(
+                momentum=layers.MOMENTUM, epsilon=EPSILON[layout], rectify=True, name=name
+            )(x)
         return layers.normalize(x, norm, "relu", name=name)
 
     x = layers.convolve(x, filters, 7, 2, padding="symmetric", name="conv1_conv")
