@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from radkit.models import layers
 from radkit.models.layers import pointwise
@@ -40,3 +41,26 @@ def test_groups_and_activations_are_kept() -> None:
         theirs.set_weights(ours.get_weights())
         one, other = (np.array(keras.ops.cast(layer(image), "float32")) for layer in (ours, theirs))
         np.testing.assert_allclose(one, other, atol=0.02 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_kernels_of_one_place_never_stride_in_the_graph(rank: int) -> None:
+    """TensorFlow's own gradient of those corrupts memory: a process may die far from there."""
+    image = tf.constant(np.random.default_rng(0).normal(size=(2, *(7, 6, 5)[:rank], 16)).astype("float32"))
+    kind = {2: pointwise.Conv2D, 3: pointwise.Conv3D}[rank]
+    ours, theirs = (made(4, 1, (2, 1, 3)[:rank], padding="same") for made in (kind, kind.__mro__[1]))
+    ours.build(image.shape)
+    theirs.build(image.shape)
+    theirs.set_weights(ours.get_weights())
+
+    def gradients(layer: keras.Layer) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            loss = tf.reduce_sum(tf.square(layer(image)))
+        return list(tape.gradient(loss, [image, *[weight.value for weight in layer.weights]]))
+
+    for one, other in zip(gradients(ours), gradients(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    graph = tf.function(gradients).get_concrete_function(ours).graph
+    strided = [op for op in graph.get_operations() if "Conv" in op.type and set(op.get_attr("strides")) != {1}]
+    assert not strided
