@@ -36,10 +36,10 @@ PRECISIONS = {
 class Worker:
     """A process that holds one network and runs steps when told."""
 
-    def __init__(self, python: str, side: str, case: str, precision: str, threads: int) -> None:
-        """Starts the process."""
+    def __init__(self, python: str, side: str, case: str, precision: str, threads: int, script: str) -> None:
+        """Starts the process: a script that serves as this one does, given the same flags."""
         surroundings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
-        command = [python, __file__, f"--worker={side}", f"--cases={case}", f"--precisions={precision}"]
+        command = [python, script, f"--worker={side}", f"--cases={case}", f"--precisions={precision}"]
         self.process = subprocess.Popen(
             [*command, f"--threads={threads}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if side == "monai" else None, text=True, env=surroundings,
@@ -71,10 +71,8 @@ class Worker:
         raise SystemExit(f"a worker ended early: {' '.join(self.process.args)}")  # type: ignore[arg-type]
 
 
-def serve(side: str, case: str, precision: str, threads: int) -> None:
-    """Is the worker: builds, takes the first step, then obeys."""
-    kind = {"radkit": model_workers.Radkit, "monai": model_workers.Monai}[side]
-    network = kind(model_workers.CASES[case], precision, threads)
+def serve(network: Any) -> None:
+    """Is the worker: builds a network of `model_workers`, takes the first step, then obeys."""
     imported = model_workers.resident()
     started = time.perf_counter()
     network.build()
@@ -95,16 +93,24 @@ def serve(side: str, case: str, precision: str, threads: int) -> None:
         print(json.dumps({"seconds": time.perf_counter() - started}), flush=True)
 
 
-def compare(case: str, precision: str, flags: argparse.Namespace) -> None:
-    """Runs both sides in turns and prints what was found."""
+def compare(case: str, precision: str, flags: argparse.Namespace, script: str = __file__, spread: float = 0.0) -> None:
+    """Runs both sides in turns and prints what was found.
+
+    Args:
+        case: A network, as the script knows it.
+        precision: Of `PRECISIONS`.
+        flags: Those of `main`.
+        script: What the workers are started as.
+        spread: By which share the numbers of weights may differ.
+    """
     ours_at, theirs_at = PRECISIONS[precision]
     sides = {
-        "radkit": Worker(sys.executable, "radkit", case, ours_at, flags.threads),
-        "monai": Worker(flags.peer_python, "monai", case, theirs_at, flags.threads),
+        "radkit": Worker(sys.executable, "radkit", case, ours_at, flags.threads, script),
+        "monai": Worker(flags.peer_python, "monai", case, theirs_at, flags.threads, script),
     }
     label = f"{case} {precision}"
-    counts = {worker.started["parameters"] for worker in sides.values()}
-    if len(counts) > 1:
+    counts = [worker.started["parameters"] for worker in sides.values()]
+    if max(counts) > (1 + spread) * min(counts):
         raise SystemExit(f"{label}: the networks differ: {counts} parameters")
     for what, steps in (("train", flags.steps), ("infer", 2 * flags.steps)):
         seconds: dict[str, list[float]] = {side: [] for side in sides}
@@ -140,7 +146,8 @@ def main() -> None:
     parser.add_argument("--worker", choices=("radkit", "monai"))
     flags = parser.parse_args()
     if flags.worker:
-        serve(flags.worker, flags.cases, flags.precisions, flags.threads)
+        kind = {"radkit": model_workers.Radkit, "monai": model_workers.Monai}[flags.worker]
+        serve(kind(model_workers.CASES[flags.cases], flags.precisions, flags.threads))
         return
     for case in flags.cases.split(","):
         for precision in flags.precisions.split(","):

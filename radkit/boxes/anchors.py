@@ -1,6 +1,7 @@
 """Anchors: the boxes that a network's answers are offsets from, at every place of its feature maps."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +29,10 @@ def shapes(
         >>> shapes((8,), ratios=(1.0, 4.0))
         [[(8.0, 8.0), (16.0, 4.0)]]
     """
-    if not sizes or min(*sizes, *ratios, 1.0) <= 0 or octaves < 1:
+    if not sizes or not ratios or min(*sizes, *ratios) <= 0 or octaves < 1:
         raise UserError(f"anchors of sizes {tuple(sizes)}, ratios {tuple(ratios)}, octaves {octaves}: above 0 expected")
+    if rank not in (2, 3):
+        raise UserError(f"anchors of {rank} axes; 2 or 3 were expected")
     found = []
     for size in sizes:
         edges = [size * 2 ** (step / octaves) for step in range(octaves)]
@@ -38,11 +41,23 @@ def shapes(
 
 
 def in_voxels(of_levels: Sequence[Sequence[Shape]], spacing_mm: Sequence[float]) -> list[list[Shape]]:
-    """Returns anchors' sides in voxels, of those in mm.
+    """Returns anchors' sides in voxels, of those in mm: a list a level, for `Anchors`.
+
+    Args:
+        of_levels: A list a level, of sides in mm.
+        spacing_mm: One number an axis, in the array's order.
+
+    Raises:
+        UserError: Another number of axes, or a spacing that is not above 0.
 
     >>> in_voxels([[(6.0, 4.0, 4.0)]], (2.0, 1.0, 1.0))
     [[(3.0, 4.0, 4.0)]]
     """
+    ranks = {len(shape) for level in of_levels for shape in level}
+    if ranks - {len(spacing_mm)} or not all(mm > 0 for mm in spacing_mm):
+        raise UserError(
+            f"spacing {tuple(spacing_mm)} mm for anchors of {sorted(ranks)} axes: one above 0 an axis expected"
+        )
     return [[tuple(side / mm for side, mm in zip(shape, spacing_mm)) for shape in level] for level in of_levels]
 
 
@@ -63,19 +78,20 @@ class Anchors(keras.layers.Layer):
     """
 
     def __init__(self, shapes: Sequence[Sequence[Shape]], strides: Sequence[Sequence[int]], **kwargs: Any) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})
+        # Of the maps only the sizes are read: no copies of them in float32.
+        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
         self.shapes = [[tuple(float(side) for side in shape) for shape in level] for level in shapes]
         self.strides = [tuple(int(step) for step in level) for level in strides]
         ranks = {len(one) for one in itertools.chain(*self.shapes, self.strides)}
-        if len(self.shapes) != len(self.strides) or len(ranks) != 1:
+        if len(self.shapes) != len(self.strides) or len(ranks) != 1 or not all(self.shapes):
             raise UserError(
                 f"anchors for {len(self.shapes)} levels of {len(self.strides)} strides, with {sorted(ranks)} axes: "
-                "one list of shapes and one stride a level, all of one rank, were expected"
+                "one list of shapes, none empty, and one stride a level, all of one rank, were expected"
             )
 
     def call(self, maps: Sequence[Any]) -> Any:
         """Returns all anchors."""
-        found = [self._level(x, *of_level) for x, *of_level in zip(maps, self.shapes, self.strides)]
+        found = [self._level(x, shapes, strides) for x, shapes, strides in zip(maps, self.shapes, self.strides)]
         edges = ops.concatenate(found, axis=0)[None]
         return ops.tile(edges, (ops.shape(maps[0])[0], 1, 1))
 
@@ -88,11 +104,7 @@ class Anchors(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
         """Returns the output's shape."""
-        counts = [
-            None if None in shape[1:-1] else int(np.prod(shape[1:-1])) * len(level)
-            for shape, level in zip(input_shape, self.shapes)
-        ]
-        places = None if None in counts else sum(counts)  # type: ignore[arg-type]
+        places = _places([shape[1:-1] for shape in input_shape], [len(level) for level in self.shapes])
         return (input_shape[0][0], places, 2 * len(self.strides[0]))
 
     def get_config(self) -> dict[str, Any]:
@@ -123,11 +135,20 @@ class Levels(keras.layers.Layer):
 
     def compute_output_spec(self, maps: Sequence[Any]) -> Any:
         """Returns the output's shape and dtype."""
-        sizes = [None if None in x.shape[1:-1] else int(np.prod(x.shape[1:-1])) for x in maps]
-        known = [size * count if size is not None else None for size, count in zip(sizes, self.counts)]
-        places = None if None in known else sum(known)  # type: ignore[arg-type]
+        places = _places([x.shape[1:-1] for x in maps], self.counts)
         return keras.KerasTensor((maps[0].shape[0], places), dtype="int32")
 
     def get_config(self) -> dict[str, Any]:
         """Returns what rebuilds the layer."""
         return {**super().get_config(), "counts": self.counts}
+
+
+def _places(spatial: Sequence[Sequence[int | None]], counts: Sequence[int]) -> int | None:
+    """Returns how many anchors maps of such sizes have, with so many a place each; None where a size is free."""
+    found = 0
+    for sizes, count in zip(spatial, counts):
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes):
+            return None
+        found += math.prod(known) * count
+    return found

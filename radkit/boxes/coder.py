@@ -11,6 +11,7 @@ SCALES = (1.0, 1.0)
 """What offsets of the middle and of the sides' logarithms are divided by; SSD has (0.1, 0.2)."""
 LARGEST = math.log(1000.0 / 16.0)
 """Of a side's logarithm over its anchor's: an untrained network's boxes stay finite."""
+_LEAST = 1e-6  # of a side: what is divided by it, and its logarithm, are finite
 
 
 def encode(boxes: Any, anchors: Any, scales: tuple[float, float] = SCALES) -> Any:
@@ -19,7 +20,7 @@ def encode(boxes: Any, anchors: Any, scales: tuple[float, float] = SCALES) -> An
     Args:
         boxes: (..., 2 * rank), edges. Where a side is not above 0, as in padding, the result is finite and means
             nothing.
-        anchors: Likewise, their sides above 0.
+        anchors: Likewise.
         scales: See `SCALES`.
 
     Returns:
@@ -27,15 +28,14 @@ def encode(boxes: Any, anchors: Any, scales: tuple[float, float] = SCALES) -> An
 
     Source: Ren et al. 2015, https://arxiv.org/abs/1506.01497, equation 2.
     """
-    lengths = geometry.sides(anchors)
+    lengths = ops.maximum(geometry.sides(anchors), _LEAST)
     offsets = (geometry.centres(boxes) - geometry.centres(anchors)) / lengths / scales[0]
-    least = 1e-6  # its logarithm is finite
-    sides = ops.log(ops.maximum(geometry.sides(boxes), least) / lengths) / scales[1]
+    sides = ops.log(ops.maximum(geometry.sides(boxes), _LEAST) / lengths) / scales[1]
     return ops.concatenate([offsets, sides], axis=-1)
 
 
 def decode(deltas: Any, anchors: Any, scales: tuple[float, float] = SCALES) -> Any:
-    """Returns boxes, (..., 2 * rank): the inverse of `encode`.
+    """Returns boxes, (..., 2 * rank): the inverse of `encode`, but for sides of more than 62.5 anchors' (`LARGEST`).
 
     Args:
         deltas: (..., 2 * rank), the network's.

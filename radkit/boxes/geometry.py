@@ -1,14 +1,12 @@
-"""Boxes as arrays, 2-D and 3-D: sizes, overlaps, cutting, and refusing what is no box.
+"""Boxes as arrays, 2-D and 3-D: sizes, overlaps, cutting; `checking` refuses what is no box.
 
 A box is its low, then its high edges, one a spatial axis in the array's order: (rows, columns) or (slices, rows,
 columns). Edges count voxels: voxel k reaches from k to k + 1, so a box's side is its high edge less its low one. Boxes
 of 0s pad lists; they overlap with nothing, and nothing here divides by their volume.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from radkit.errors import UserError
@@ -134,43 +132,3 @@ def _hull(a: Any, b: Any) -> Any:
 def _ratio(part: Any, whole: Any) -> Any:
     is_there = whole > 0.0
     return ops.where(is_there, part / ops.where(is_there, whole, 1.0), 0.0)
-
-
-def check(boxes: np.ndarray, sizes: Sequence[int] = (), whose: str = "the image") -> None:
-    """Refuses boxes that are none.
-
-    Args:
-        boxes: (n, 2 * rank) numpy; n may be 0.
-        sizes: Of the image; empty: they may lie anywhere.
-        whose: What the message calls the image.
-
-    Raises:
-        UserError: A box has a side that is not above 0, an edge that is no number, or lies wholly outside; the message
-            says which box and what is wrong with it.
-
-    Example:
-        >>> check(np.array([[4.0, 4.0, 4.0, 9.0]]), whose="chest 7")
-        Traceback (most recent call last):
-        ...
-        radkit.errors.UserError: box 0 of chest 7 (4 4 to 4 9) has no extent along axis 0; low edges, then high ones, \
-each high one above its low one, were expected
-    """
-    axes = rank(boxes)
-    for number, box in enumerate(np.asarray(boxes, np.float64)):
-        if wrong := _wrong(box[:axes], box[axes:], sizes):
-            low, high = (" ".join(f"{edge:g}" for edge in part) for part in (box[:axes], box[axes:]))
-            raise UserError(f"box {number} of {whose} ({low} to {high}) {wrong}")
-
-
-def _wrong(low: np.ndarray, high: np.ndarray, sizes: Sequence[int]) -> str:
-    if not np.isfinite([low, high]).all():
-        return "has an edge that is no number"
-    flat = np.flatnonzero(high <= low)
-    if len(flat):
-        return (
-            f"has no extent along axis {flat[0]}; low edges, then high ones, each high one above its low one, "
-            "were expected"
-        )
-    if len(sizes) and ((high <= 0) | (low >= np.asarray(sizes))).any():
-        return f"lies outside of the image, which is {' x '.join(map(str, sizes))}"
-    return ""
