@@ -14,7 +14,19 @@ from typing import Any
 
 from radkit import folder
 from radkit.errors import UserError, did_you_mean
-from radkit.losses import boundary, centrelines, classification, lovasz, multi_label, ordinal, regression, segmentation
+from radkit.losses import (
+    anchor_free,
+    boundary,
+    centrelines,
+    classification,
+    detection,
+    lovasz,
+    multi_label,
+    ordinal,
+    regression,
+    segmentation,
+    two_stage,
+)
 
 Loss = Callable[..., Any]  # (truth, logits, **settings) -> (batch,) float32
 
@@ -27,6 +39,17 @@ LOSSES: dict[str, dict[str, Loss]] = {
     "multi_label": {
         "binary_cross_entropy": multi_label.binary_cross_entropy,
         "focal": multi_label.focal,
+    },
+    "detection": {
+        "retinanet": detection.retinanet,
+        "ssd": detection.ssd,
+        "multibox": detection.multibox,
+        "fcos": anchor_free.fcos,
+        "yolox": anchor_free.yolox,
+        "faster_rcnn": two_stage.faster_rcnn,
+        "fast_rcnn": two_stage.fast_rcnn,
+        "mask_rcnn": two_stage.mask_rcnn,
+        "retina_unet": two_stage.retina_unet,
     },
     "ordinal": {"coral": ordinal.coral},
     "regression": {

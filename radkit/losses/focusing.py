@@ -60,6 +60,19 @@ def of_each(truth: Any, logits: Any, gamma: float, alpha: float | Sequence[float
     return costs * (truth * _one_a_class(alpha, int(truth.shape[-1])) + 1.0 - truth)
 
 
+def of_quality(truth: Any, logits: Any, gamma: float) -> Any:
+    """Returns what each of several answers costs that should tell how good a box is; same shape as `truth`.
+
+    Args:
+        truth: (..., classes) float32, 0 to 1: 0 where there is no box, else how well the one that is answered fits.
+        logits: As truth.
+        gamma: The exponent of how far the answer is off.
+
+    Source: Li et al. 2020, https://arxiv.org/abs/2006.04388, equation 5.
+    """
+    return power(ops.abs(truth - ops.sigmoid(logits)), gamma) * binary(truth, logits)
+
+
 def binary(truth: Any, logits: Any) -> Any:
     """Returns the cross-entropy of yes-or-no answers; same shape as `truth`."""
     return logits - logits * truth - ops.log_sigmoid(logits)
