@@ -16,7 +16,7 @@ import keras
 from radkit import folder
 from radkit.errors import UserError, did_you_mean
 
-NOT_ENTRIES = ("heads", "box_heads", "encoders", "slices")
+NOT_ENTRIES = ("heads", "box_heads", "proposals", "encoders", "slices")
 _OF_ALL = ("weights", "freeze")
 
 

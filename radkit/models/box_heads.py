@@ -15,7 +15,7 @@ What a family has beside them its file tells. `radkit.losses.detection` learns f
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -44,11 +44,23 @@ def shared(make: Callable[[Any], Any], maps: Sequence[Any], name: str) -> list[A
     return [head(x) for x in maps]
 
 
-def tower(x: Any, filters: int, depth: int, *, norm: str = "none", activation: str = "relu") -> Any:
-    """Returns a map after some 3 x 3 convolutions, each with its normalisation and activation."""
-    for _ in range(depth):
-        x = layers.convolve(x, filters, 3, bias=norm == "none")
-        x = layers.normalize(x, norm, activation)
+def tower(
+    x: Any, filters: int, depth: int, *, norm: str = "none", activation: str = "relu", name: str | None = None
+) -> Any:
+    """Returns a map after some 3 x 3 convolutions, each with its normalisation and activation.
+
+    Args:
+        x: A map.
+        filters: Channels of each convolution.
+        depth: How many.
+        norm: As `layers.normalize` knows it.
+        activation: Likewise.
+        name: Its layers' names begin so; None: Keras's names.
+    """
+    for number in range(depth):
+        of_layer = None if name is None else f"{name}_{number}"
+        x = layers.convolve(x, filters, 3, bias=norm == "none", name=of_layer)
+        x = layers.normalize(x, norm, activation, name=of_layer and f"{of_layer}_norm")
     return x
 
 
@@ -107,6 +119,48 @@ class Decoded(keras.layers.Layer):
         return {**super().get_config(), "coder": self.coder, "scales": self.scales}
 
 
+class Backbone(NamedTuple):
+    """A backbone's maps under a detector.
+
+    Attributes:
+        inputs: The detector's input.
+        padded: The image, its sizes padded behind so that all maps halve exactly.
+        maps: All of the backbone's, from stride 2, finest first.
+        strides: Of each, one number an axis.
+        levels: Those of the maps that are asked for, from 1 for the finest.
+    """
+
+    inputs: Any
+    padded: Any
+    maps: list[Any]
+    strides: list[tuple[int, ...]]
+    levels: tuple[int, ...]
+
+
+def backbone(
+    input_shape: tuple[int | None, ...],
+    encoder: str,
+    encoder_settings: Mapping[str, Any] | None,
+    levels: Sequence[int],
+) -> Backbone:
+    """Returns a backbone's maps of an image; arguments as `pyramid`.
+
+    Raises:
+        UserError: Levels that the backbone does not have.
+    """
+    inputs = keras.Input(input_shape, name="image")
+    # Behind, so that a place of the image is the same place of what is padded.
+    padded = layers.PadToMultiple(encoders.MULTIPLE, side="after")(inputs)
+    maps = encoders.features(encoder, padded, **dict(encoder_settings or {}))
+    wanted = tuple(levels)
+    follow = wanted and wanted == tuple(range(wanted[0], wanted[0] + len(wanted)))
+    if not follow or wanted[0] < 1 or wanted[-1] > len(maps):
+        raise UserError(
+            f"levels {wanted} of backbone {encoder!r}: following numbers from 1 to {len(maps)} were expected"
+        )
+    return Backbone(inputs, padded, maps, encoders.strides(padded, maps), wanted)
+
+
 def pyramid(
     input_shape: tuple[int | None, ...],
     encoder: str,
@@ -135,22 +189,15 @@ def pyramid(
     rank = len(input_shape) - 1
     wanted = tuple(levels) or ((3, 4, 5) if rank == 2 else (2, 3, 4, 5))
     extra = extra_levels if extra_levels is not None else (2 if rank == 2 else 0)
-    inputs = keras.Input(input_shape, name="image")
-    # Behind, so that a place of the image is the same place of what is padded.
-    padded = layers.PadToMultiple(encoders.MULTIPLE, side="after")(inputs)
-    maps = encoders.features(encoder, padded, **dict(encoder_settings or {}))
-    if (
-        not wanted
-        or list(wanted) != list(range(wanted[0], wanted[-1] + 1))
-        or not 1 <= wanted[0] <= wanted[-1] <= len(maps)
-    ):
-        raise UserError(
-            f"levels {wanted} of backbone {encoder!r}: following numbers from 1 to {len(maps)} were expected"
-        )
-    strides = encoders.strides(padded, maps)[wanted[0] - 1 : wanted[-1]]
-    for _ in range(extra):
-        strides.append(tuple(2 * step for step in strides[-1]))
-    return inputs, join(maps[wanted[0] - 1 : wanted[-1]], filters, extra=extra, norm=norm), strides
+    found = backbone(input_shape, encoder, encoder_settings, wanted)
+    maps, strides = (every[wanted[0] - 1 : wanted[-1]] for every in (found.maps, found.strides))
+    joined = join(maps, filters, extra=extra, norm=norm)
+    return found.inputs, joined, strides + further(strides[-1], extra)
+
+
+def further(stride: tuple[int, ...], extra: int) -> list[tuple[int, ...]]:
+    """Returns the strides of a pyramid's extra levels: each twice the one before."""
+    return [tuple(2**number * step for step in stride) for number in range(1, extra + 1)]
 
 
 def anchor_shapes(
@@ -182,9 +229,47 @@ def _one_a_level(what: str, found: int, wanted: int) -> None:
         raise UserError(f"{found} {what} for {wanted} levels; one a level was expected")
 
 
+def shared_heads(
+    maps: Sequence[Any],
+    shapes: Sequence[Sequence[tuple[float, ...]]],
+    num_classes: int,
+    filters: int,
+    depth: int,
+    norm: str,
+) -> tuple[Any, Any]:
+    """Returns logits and offsets of all places, (batch, places, ...): RetinaNet's two heads, the same for all levels.
+
+    Args:
+        maps: The pyramid's.
+        shapes: Of each level's anchors.
+        num_classes: Logits a place.
+        filters: Channels of the heads.
+        depth: Convolutions of each before its last.
+        norm: Behind each of them, as `layers.normalize` knows it.
+
+    Raises:
+        UserError: Levels of different numbers of anchors.
+    """
+    counts, rank = {len(level) for level in shapes}, len(maps[0].shape) - 2
+    if len(counts) != 1:
+        raise UserError(f"heads that levels share need as many anchors a place on each; they have {sorted(counts)}")
+    (count,) = counts
+
+    def scored(x: Any) -> Any:
+        x = tower(x, filters, depth, norm=norm, name="class")
+        return predict(x, count * num_classes, prior=0.01, name="class_logits")
+
+    def moved(x: Any) -> Any:
+        x = tower(x, filters, depth, norm=norm, name="box")
+        return predict(x, count * 2 * rank, name="box_deltas")
+
+    logits = listed(shared(scored, maps, "class_head"), num_classes, "logits")
+    return logits, listed(shared(moved, maps, "box_head"), 2 * rank, "deltas")
+
+
 def one_stage(
     maps: Sequence[Any],
-    shapes: Sequence[Sequence[Sequence[float]]],
+    shapes: Sequence[Sequence[tuple[float, ...]]],
     strides: Sequence[Sequence[int]],
     logits: Any,
     deltas: Any,

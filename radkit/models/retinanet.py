@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 
-from radkit.errors import UserError
 from radkit.models import box_heads
 
 TASK = "detection"
@@ -59,25 +58,12 @@ def build(
         anchors: Instead of these three: the sides of each level's anchors in pixels, as `boxes.fitting` finds them.
 
     Raises:
-        UserError: Levels that the backbone does not have, or another number of sizes than of levels.
+        UserError: Levels that the backbone does not have, another number of sizes than of levels, or of anchors on
+            one level than on the others.
     """
     inputs, maps, strides = box_heads.pyramid(
         input_shape, encoder, encoder_settings, levels, extra_levels, filters, norm
     )
     shapes = box_heads.anchor_shapes(strides, sizes, ratios, octaves, anchors)
-    counts = {len(level) for level in shapes}
-    if len(counts) != 1:
-        raise UserError(f"heads that levels share need as many anchors a place on each; they have {sorted(counts)}")
-    (count,), rank = counts, len(input_shape) - 1
-
-    def scored(x: Any) -> Any:
-        x = box_heads.tower(x, filters, depth, norm=norm)
-        return box_heads.predict(x, count * num_classes, prior=0.01, name="class_logits")
-
-    def moved(x: Any) -> Any:
-        x = box_heads.tower(x, filters, depth, norm=norm)
-        return box_heads.predict(x, count * 2 * rank, name="box_deltas")
-
-    logits = box_heads.listed(box_heads.shared(scored, maps, "class_head"), num_classes, "logits")
-    deltas = box_heads.listed(box_heads.shared(moved, maps, "box_head"), 2 * rank, "deltas")
+    logits, deltas = box_heads.shared_heads(maps, shapes, num_classes, filters, depth, norm)
     return keras.Model(inputs, box_heads.one_stage(maps, shapes, strides, logits, deltas), name="retinanet")

@@ -18,6 +18,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "vgg": {"filters": (8, 8, 16, 16, 16), "depth": 11, "wide": 32, "norm": "batch"},
     "densenet": {"blocks": (2, 2), "growth": 8, "filters": 8},
     "inception": {"width": 0.25, "padding": "same"},
+    "csp_darknet": {"filters": 8, "depth": 1},
     "efficientnet": {"width": 0.2, "depth": 0.1},
     "convnext": {"depths": (1, 1), "filters": (16, 32), "layer_scale": 0.1},
     "attention_mil": {**BACKBONE, "units": 16},

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from radkit.errors import UserError
 from radkit.models.layers.blocks import activate, normalize
@@ -49,6 +50,68 @@ def path_aggregation(
         joined = keras.layers.Add()([Resize(method="nearest")([halved, same]), same])
         found[level] = _smooth(activate(joined, "relu"), filters, 1, norm, f"{name}_output{level}")
     return _extended(found, filters, extra, norm, name)
+
+
+def separate_maps(
+    maps: Sequence[Any], filters: int = 256, *, extra: int = 0, norm: str = "none", name: str = "extra"
+) -> list[Any]:
+    """Returns the maps as they are, which know nothing of coarser ones, and `extra` coarser ones; arguments as above.
+
+    Each coarser one is a convolution of one place to half of `filters` and one of stride 2 to all of them. Where there
+    is no normalisation, the finest map is brought to one length at each place, as `ScaledToLength` does: its
+    values are much larger than those of the others.
+
+    Source: Liu et al. 2016 (SSD), https://arxiv.org/abs/1512.02325, sections 2.1 and 3.1.
+    """
+    if extra < 0:
+        raise UserError(f"a pyramid with {extra} extra maps; 0 or more were expected")
+    x, found = maps[-1], list(maps)
+    for number in range(extra):
+        strides = tuple(1 if size == 1 else 2 for size in x.shape[1:-1])
+        for width, size, step in ((max(filters // 2, 1), 1, 1), (filters, 3, strides)):
+            of_layer = f"{name}{number}_{'narrow' if size == 1 else 'halve'}"
+            x = convolve(x, width, size, step, bias=norm == "none", name=of_layer)
+            x = normalize(x, norm, "relu", name=f"{of_layer}_norm")
+        found.append(x)
+    if norm == "none":
+        found[0] = ScaledToLength(name=f"{name}_length")(found[0])
+    return found
+
+
+@keras.saving.register_keras_serializable("radkit")
+class ScaledToLength(keras.layers.Layer):
+    """Gives the channels of each place one length, times a learned factor a channel.
+
+    Input shape: `(batch, *spatial, channels)`; the output's is the same.
+
+    Args:
+        scale: What the factors begin with.
+
+    Source: Liu et al. 2015 (ParseNet), https://arxiv.org/abs/1506.04579, section 3.3.
+    """
+
+    def __init__(self, scale: float = 20.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the factors."""
+        start = keras.initializers.Constant(self.scale)
+        self.factors = self.add_weight(shape=(input_shape[-1],), initializer=start, name="factors")
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the inputs scaled."""
+        x = ops.cast(inputs, "float32")  # squares overflow in float16
+        length = ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-6)
+        return ops.cast(x * length * ops.cast(self.factors, "float32"), inputs.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the output's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "scale": self.scale}
 
 
 def _sizes(maps: Sequence[Any], level: int) -> tuple[int | None, ...]:

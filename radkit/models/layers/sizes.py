@@ -60,16 +60,23 @@ class CropLike(keras.layers.Layer):
     """Cuts away what `PadToMultiple` added: `CropLike()([answer, image])` has the image's spatial sizes.
 
     Input shape: `[(batch, *larger, channels), (batch, *spatial, any)]`; output shape: `(batch, *spatial, channels)`.
+
+    Args:
+        side: Where it was added, as `PadToMultiple` has it: `both` or `after`.
     """
 
+    def __init__(self, side: str = "both", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.side = side
+
     def call(self, inputs: Sequence[Any]) -> Any:
-        """Returns the middle of the first, as large as the second."""
+        """Returns the middle of the first, or its beginning, as large as the second."""
         larger, like = inputs
         sizes, wanted = ops.shape(larger)[1:-1], ops.shape(like)[1:-1]
         if tuple(larger.shape[1:-1]) == tuple(like.shape[1:-1]) and None not in like.shape[1:-1]:
             return larger
         for axis, (size, want) in enumerate(zip(sizes, wanted), 1):
-            first = (size - want) // 2
+            first = (size - want) // 2 if self.side == "both" else 0
             larger = larger[(slice(None),) * axis + (slice(first, first + want),)]
         return larger
 
@@ -77,6 +84,10 @@ class CropLike(keras.layers.Layer):
         """Returns the output's shape."""
         larger, like = input_shape
         return (larger[0], *like[1:-1], larger[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "side": self.side}
 
 
 @keras.saving.register_keras_serializable("radkit")
