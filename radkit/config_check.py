@@ -29,7 +29,7 @@ _LEAST = (
     ("augment", _SHARES, 0),
     ("trainer", ("steps", "batch_size", "evaluate_every", "most_boxes"), 1),
     ("trainer", ("cache_gib",), 0),
-    ("inference", ("batch_size",), 1),
+    ("inference", ("batch_size", "most_detections"), 1),
 )
 _OF_WHOLE_IMAGES = ("classification", "multi_label", "ordinal", "regression")  # tasks
 
@@ -54,6 +54,32 @@ def check(experiment: "Experiment") -> None:
     _check_mixing(experiment)
     _check_inference(experiment)
     _check_transfer(experiment)
+    _check_detection(experiment)
+
+
+def _check_detection(experiment: "Experiment") -> None:
+    """Refuses boxes and settings of boxes that make no sense."""
+    data, inference = experiment.data, experiment.inference
+    last = data.box_labels[len(data.box_labels) - len(data.ignored_boxes) :]
+    if data.ignored_boxes != last:
+        raise UserError(
+            f"data.ignored_boxes must be the last of data.box_labels, in their order, which are {last}, not "
+            f"{data.ignored_boxes}"
+        )
+    for name in ("score_threshold", "iou_threshold"):
+        if not 0 <= getattr(inference, name) <= 1:
+            raise UserError(f"inference.{name} must be from 0 to 1, not {getattr(inference, name)}")
+    if experiment.task.name != "detection":
+        return
+    classes = data.box_labels[: len(data.box_labels) - len(data.ignored_boxes)]
+    if data.mask_labels and data.mask_labels != classes:
+        raise UserError(
+            f"detection learns masks of what boxes hold: data.mask_labels must be empty or {classes}, as the boxes' "
+            f"classes, not {data.mask_labels}"
+        )
+    for name in ("largest_component", "fill_holes"):
+        if getattr(inference, name):
+            raise UserError(f"inference.{name} is of masks that a segmentation answers; empty it for detection")
 
 
 def _check_moves(augment: "Augment", data: "Data") -> None:

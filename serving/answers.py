@@ -14,6 +14,7 @@ from radkit.dicom import annotations
 from radkit.dicom.annotations import Measurement
 from radkit.dicom.volumes import SeriesError, Volume
 from radkit.errors import UserError
+from serving import boxes
 from serving.signatures import Signature
 
 ANSWER = "answer.json"
@@ -43,9 +44,9 @@ def rank_of(signature: Signature) -> int:
     if set(inputs) - {"table"} != {"image", "spacing_mm"} or image is None or len(image) not in (4, 5):
         taken = ", ".join(f"{name} {spec}" for name, spec in sorted(inputs.items()))
         raise UserError(f"the model takes {taken}; image of rank 4 or 5 and spacing_mm were expected")
-    if not given & {"mask", "probabilities", "values"} or "class_names" not in given:
+    if not given & {"mask", "probabilities", "values", "boxes"} or "class_names" not in given:
         found = ", ".join(sorted(given))
-        raise UserError(f"the model gives {found}; class_names and mask, probabilities or values were expected")
+        raise UserError(f"the model gives {found}; class_names and mask, probabilities, values or boxes were expected")
     return len(image) - 2
 
 
@@ -96,6 +97,11 @@ def write(
         "class_names": names,  # in their order, which degrees have, and an object's names in JSON have not
     }
     told |= _figures(answer, names, data)
+    if "boxes" in answer:
+        try:
+            told["boxes"] = boxes.told(answer, names, volume, grid)
+        except boxes.BoxesError as error:
+            raise AnswerError(str(error)) from error
     mask = None
     if "mask" in answer:
         mask = resample.mask_back(_mask(answer["mask"], names, grid.shape), grid, volume.stored.shape)
@@ -151,6 +157,8 @@ def _measured(told: Mapping[str, Any], data: config.Data | None) -> list[Measure
         for label, value in values.items()
         if value is not None
     ]
+    if "boxes" in told:
+        found += boxes.measured(told["boxes"], told["class_names"])
     if data is not None and "degree" in told:
         found.append(Measurement(data.label, math.nan, "", text=told["degree"], finding=data.label))
     for name, value in told.get("values", {}).items():

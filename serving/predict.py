@@ -8,7 +8,9 @@ model was trained on (data.colour, data.tilt, data.record_orientation, ...) as i
 headers say of data.table. Masks come back on the grid of the images as acquired; what the model did not see is 0.
 
 Out: OUTPUT/<SeriesInstanceUID>/answer.json (model and version; by class `probabilities`, `values` with their `unit`,
-or `volume_ml`; of degrees also `at_least` and the middle one, `degree`), measurements.dcm (the same as a DICOM SR, TID
+or `volume_ml`; of degrees also `at_least` and the middle one, `degree`; of a detector `boxes`, each with `label`,
+`score`, its edges `low` and `high` in the voxels of the image as acquired, and, where the headers say where that lies,
+`centre_lps_mm` and `sides_mm`), measurements.dcm (the same as a DICOM SR, TID
 1500) and segmentation.dcm (DICOM SEG) where a mask holds anything (with several radiographs in a series: one folder an
 image below it);
 `skipped.csv` (series that are no images), `quarantine.csv` (files and series that were set aside, with reasons),

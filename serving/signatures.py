@@ -3,7 +3,9 @@
 The contract of every radkit model: inputs `image` float32 (batch, [depth,] height, width, 1) in modality units,
 `spacing_mm` float32 (batch, 3 | 2), slices first, and, where the config has `data.table`, `table` float32 (batch,
 columns); outputs `mask` uint8 (batch, [depth,] height, width) with values 0..n, or `probabilities` or `values` float32
-(batch, n), each with `class_names` string (batch, n). Where there is a signature `records`, it takes `spacing_mm` and
+(batch, n), or `boxes` float32 (batch, m, 4 | 6), low then high edges in the image's voxels, with `scores` float32 and
+`labels` int32 (batch, m) and `count` int32 (batch,): behind the count there are 0s, labels are -1. Each has
+`class_names` string (batch, n). Where there is a signature `records`, it takes `spacing_mm` and
 gives `data` string (batch,): the data section of the config as JSON, by which a client sets images on the grid of the
 records that the model was trained on.
 """

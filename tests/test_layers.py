@@ -29,7 +29,7 @@ BELOW = {
     "ground": set(),
     "radkit.dicom": {"ground"},
     "radkit.deid": {"ground", "radkit.dicom"},
-    "radkit.data": {"ground", "radkit.dicom", "radkit.metrics"},
+    "radkit.data": {"ground", "radkit.dicom", "radkit.metrics", "radkit.boxes"},
     "radkit.boxes": {"ground"},
     "radkit.models": {"ground", "radkit.boxes"},
     "radkit.inference": {"ground", "radkit.models", "radkit.boxes"},
@@ -47,11 +47,11 @@ BELOW = {
     "beam_jobs": {"ground", "radkit.dicom", "radkit.deid", "radkit.data", "radkit.reports", "radkit.metrics"},
     "trainers": {
         "ground", "radkit.dicom", "radkit.data", "radkit.models", "radkit.inference", "radkit.losses", "radkit.metrics",
-        "radkit.tasks", "radkit.planning", "radkit.reports", "radkit.runs",
+        "radkit.tasks", "radkit.planning", "radkit.reports", "radkit.runs", "radkit.boxes",
     },
     "serving": {
         "ground", "radkit.dicom", "radkit.data", "radkit.models", "radkit.inference", "radkit.losses", "radkit.metrics",
-        "radkit.tasks", "radkit.planning", "radkit.reports", "radkit.runs",
+        "radkit.tasks", "radkit.planning", "radkit.reports", "radkit.runs", "radkit.boxes",
     },
     "radkit.demo": {
         "ground", "radkit.dicom", "radkit.deid", "radkit.data", "radkit.metrics", "radkit.tasks", "radkit.reports",

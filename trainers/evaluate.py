@@ -13,7 +13,7 @@ Exit status: 0 done; 2 refused, nothing written.
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +98,12 @@ def _evaluate(
         "reference_standards": dict(Counter(c["reference_standard"] for c in cases)),
         **looks.told(chosen, about),  # the figures are there now, and are seen next
     }
-    wanted = task.pick(cases, data)
-    pictures = scoring.shown(answer_images, wanted, chosen)
+    listed = task.listed(cases, summary, data)
+    pictures = scoring.shown(answer_images, task.pick(listed, data), chosen)
     title = f"{data.dataset}: {looks.of_fold(chosen)}{_resting_on(summary['reference_standards'])}"
-    page = task.page(title, summary, cases, pictures, runs.history(run), data)
+    page = task.page(title, summary, listed, pictures, runs.history(run), data)
     outputs.write_json(output / "summary.json", task_module.as_json(summary))
-    outputs.write_csv(output / "cases.csv", list(cases[0]), [_row(case) for case in cases])
+    outputs.write_csv(output / "cases.csv", list(listed[0]), [_row(case) for case in listed])
     outputs.write_text(output / "report.html", page)
 
 
@@ -112,7 +112,7 @@ def _resting_on(counts: dict[str, int]) -> str:
     return f", reference standard: {' and '.join(told)}" if told else ""
 
 
-def _row(case: dict[str, Any]) -> list[Any]:
+def _row(case: Mapping[str, Any]) -> list[Any]:
     return [f"{value:.6g}" if isinstance(value, float) else value for value in case.values()]
 
 

@@ -4,7 +4,8 @@
 
 --input is a data set's folder, or the data folder when it holds one data set. --output is the run's folder: weights,
 `history.jsonl`, `config.json`, `manifest.json` (with the pseudonymous patients trained on), and `transfer.json` where
-`model.weights` names weights to begin with: what of them fitted, layer by layer. A run that was stopped
+`model.weights` names weights to begin with: what of them fitted, layer by layer. Where `model.settings` of a detector
+have anchors="fit", anchors are fitted to the boxes trained on, and stand in `config.json`. A run that was stopped
 goes on from its last checkpoint when the same command is given again; a finished one is left alone. The bar and
 `history.jsonl` tell the images a second and the share of the time that steps waited for them.
 
@@ -29,7 +30,7 @@ from radkit.data import convert, pipeline, shards, splits
 from radkit.errors import UserError
 from radkit.models import weights
 from radkit.tasks import task as task_module
-from trainers import beginnings, checkpoints, loop, scoring, strategy
+from trainers import anchors, beginnings, checkpoints, loop, scoring, strategy
 
 FLAGS = program.new_flags(data_in="Data set's folder, as convert wrote it.", out="Run folder.", config=True)
 
@@ -45,6 +46,10 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     folder = shards.find_dataset(program.input_folder(values))
     pipeline.check(folder, experiment.data)
     run = Path(values["output"].value)
+    if anchors.are_wanted(experiment):
+        record_fields = convert.fields_of(experiment.data, shards.schema_of(folder))
+        found = pipeline.opened(folder, experiment, record_fields)
+        experiment = anchors.fitted(experiment, found, tasks.find(experiment.task.name))
     said = {"experiment": config.to_json(experiment), "data": shards.digest(folder)}
     with checkpoints.lock(run):
         _check(run, said)
@@ -114,12 +119,17 @@ def _train(experiment: config.Experiment, folder: Path, run: Path, said: dict[st
     _finish(run, experiment, folder, network, precision)
 
 
-def _scoring(folder: Path, experiment: config.Experiment, network: Any) -> Callable[[], dict[str, Any]]:
+def _scoring(folder: Path, experiment: config.Experiment, network: Any) -> Callable[[], float]:
     """Returns the function that scores the network as it is on the validation split."""
     data, task = experiment.data, tasks.find(experiment.task.name)
     answer_images = task_module.answering(network, task, data, experiment.inference)
     cases = scoring.Cases(folder, "validation", data, task, trainer=experiment.trainer)
-    return lambda: task.summary(scoring.cases(answer_images, cases, progress=False), data)
+
+    def score() -> float:
+        found = scoring.cases(answer_images, cases, progress=False)
+        return float(task.score(found, data) if task.score else task.summary(found, data)["score"])
+
+    return score
 
 
 def _show(bar: Any, batches: loop.Watched) -> Callable[[int, float], None]:
@@ -136,7 +146,7 @@ def _evaluate(
     run: Path,
     network: Any,
     state: checkpoints.State,
-    score: Callable[[], dict[str, Any]],
+    score: Callable[[], float],
     trainer: config.Trainer,
     batches: loop.Watched,
 ) -> Callable[[int, float], None]:
@@ -149,10 +159,10 @@ def _evaluate(
         if step % trainer.evaluate_every and step != trainer.steps:
             return
         speed = batches.figures()
-        found = score()["score"]
+        found = score()
         known = -math.inf if math.isnan(found) else found
-        # While no score was defined (one class only, say) the newest weights count as the best.
-        if known > state.best or state.best == -math.inf:
+        # Of equal ones the newest, as while no score is defined (one class only, say): they learned longer.
+        if known >= state.best:
             checkpoints.save_weights(network, run / runs.BEST)
         line = {"step": step, "loss": sum(losses) / len(losses), "validation score": task_module.as_json(found)}
         checkpoints.add_history(run, {**line, **speed, "seconds": round(time.monotonic() - started, 1)})
@@ -166,7 +176,7 @@ def _evaluate(
 def _finish(run: Path, experiment: config.Experiment, folder: Path, network: Any, precision: str) -> None:
     history = runs.history(run)
     scored = [line for line in history if line["validation score"] is not None]
-    best = max(scored, key=lambda line: line["validation score"]) if scored else history[-1]
+    best = max(reversed(scored), key=lambda line: line["validation score"]) if scored else history[-1]
     trainer = experiment.trainer
     digest = hashlib.sha256((run / runs.BEST).read_bytes()).hexdigest()
     outputs.write_json(

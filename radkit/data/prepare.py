@@ -122,7 +122,10 @@ def pad(image: tf.Tensor, place: Place, data: config.Data) -> tuple[tf.Tensor, P
     none = tf.zeros([1, 2], tf.int32)
     paddings = tf.concat([none, tf.stack([before, after], axis=1), none], axis=0)
     # As a tensor: without it TensorFlow may merge this into a network's first Conv3D, and lose that one's own padding.
+    batch, channels = image.shape[0], image.shape[-1]
     image = tf.pad(image, paddings, constant_values=tf.constant(padding_value(data), image.dtype))
+    # What the paddings' tensor hides from the graph: these two are as before.
+    image.set_shape([batch, *[None] * (image.shape.rank - 2), channels])
     return image, place._replace(before=before)
 
 

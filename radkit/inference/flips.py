@@ -31,9 +31,9 @@ def apply(network: wrapped.Network, image: Any, axes: Sequence[bool], *, activat
 
     def part(number: Any) -> Any:
         chosen = [number // 2**bit % 2 for bit in range(len(turned))]
-        answer = wrapped.answer(network, _flipped(image, turned, chosen))
+        answer = wrapped.answer(network, mirrored(image, turned, chosen))
         answer = wrapped.activate(ops.cast(answer, "float32"), activation)
-        return _flipped(answer, turned, chosen) if len(answer.shape) == len(image.shape) else answer
+        return mirrored(answer, turned, chosen) if len(answer.shape) == len(image.shape) else answer
 
     number = 2 ** len(turned)
     return _sum(part, number) / number
@@ -49,14 +49,14 @@ def check(axes: Sequence[bool], rank: int) -> None:
         raise UserError(f"flips must be {rank} values, one per spatial axis, not {tuple(axes)}")
 
 
-def _flipped(image: Any, axes: Sequence[int], chosen: Sequence[Any]) -> Any:
+def mirrored(image: Any, axes: Sequence[int], chosen: Sequence[Any]) -> Any:
     """Returns the image mirrored along those of the axes whose value is 1; values may be tensors."""
     if all(isinstance(one, int) for one in chosen):
         wanted = [axis for axis, one in zip(axes, chosen) if one]
         return ops.flip(image, axis=wanted) if wanted else image
     import tensorflow as tf
 
-    along = [tf.constant(False)] * image.shape.rank
+    along = [tf.constant(False)] * len(image.shape)
     for axis, one in zip(axes, chosen):
         along[axis] = one > 0
     return tf.ensure_shape(tf.raw_ops.Reverse(tensor=image, dims=tf.stack(along)), image.shape)

@@ -30,7 +30,7 @@ class Boxes:
         found: (m, 2 * rank).
         scores: (m,).
         found_labels: Class of each, (m,); -1 padding.
-        spacing_mm: Size of a voxel, (rank,).
+        spacing_mm: Size of a voxel, (rank,); nan where nobody says.
     """
 
     patient: str

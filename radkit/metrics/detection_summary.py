@@ -155,13 +155,16 @@ def _points(curve: detection.Curve, n_lesions: int, n_images: int) -> dict[str, 
 
 def _sizes(together: _All, threshold: float, draws: np.ndarray) -> list[dict[str, Any]]:
     found = _found(together, threshold)
-    told = []
+    of_size = {}
     for low, high in itertools.pairwise(SIZE_EDGES_MM):
-        inside = (together.size_mm >= low) & (together.size_mm < high)
+        words = f"{low:g} mm and more" if math.isinf(high) else f"{low:g} to below {high:g} mm"
+        of_size[words] = (together.size_mm >= low) & (together.size_mm < high)
+    of_size["unknown, as the spacing is"] = np.isnan(together.size_mm)
+    told = []
+    for words, inside in of_size.items():
         if inside.any():
             drawn = detection_resampling.share(found[inside], together.patient[inside], draws)
             figure = detection_resampling.interval(float(found[inside].mean()), drawn)
-            words = f"{low:g} mm and more" if math.isinf(high) else f"{low:g} to below {high:g} mm"
             told.append(
                 {"size": words, "n": int(inside.sum()), "sensitivity": figure["value"]}
                 | {key: figure[key] for key in ("low", "high")}
@@ -227,8 +230,10 @@ def _longest_mm(image: box_hits.Boxes) -> np.ndarray:
     spacing = np.asarray(image.spacing_mm, np.float64)
     if not len(boxes):
         return np.zeros(0)
-    if spacing.shape != (axes,) or not (spacing > 0).all():
-        raise UserError(f"spacing_mm must be {axes} sizes above 0, one an axis of the boxes, not {spacing.tolist()}")
+    if spacing.shape != (axes,) or (spacing <= 0).any():
+        raise UserError(
+            f"spacing_mm must be {axes} sizes above 0 (nan: unknown), one an axis of the boxes, not {spacing.tolist()}"
+        )
     longest: np.ndarray = ((boxes[:, axes:] - boxes[:, :axes]) * spacing).max(axis=1)
     return longest
 

@@ -26,6 +26,13 @@ class Shown:
     answer: Mapping[str, Any]
 
 
+def _as_they_are(
+    cases: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], data: config.Data
+) -> Sequence[Mapping[str, Any]]:
+    del summary, data
+    return cases
+
+
 @dataclass(frozen=True)
 class Task:
     """Everything that the trainer, the evaluator and the export need to know.
@@ -43,6 +50,10 @@ class Task:
         headline: The summary in one line, as `summary` gave it or as `summary.json` keeps it (null: undefined).
         scored_by: Which of a record's labels it is held against: `label`, the class, or `annotation`, what was drawn.
         learn: Experiment -> the loss that its config asks for (`tasks.of`); None: there is `loss` and no other.
+        ask: (network, inference, padding value) -> the network as the config's inference section says, with windows and
+            flips; what it answers is what `answer` takes.
+        score: (cases, data) -> the summary's score alone, where a summary takes long; None: it does not.
+        listed: (cases, summary, data) -> the cases as tables, `pick` and `page` take them: plain numbers and text.
     """
 
     num_outputs: Callable[[config.Data], int]
@@ -55,6 +66,9 @@ class Task:
     headline: Callable[[Mapping[str, Any]], str]
     scored_by: Literal["label", "annotation"]
     learn: Callable[[config.Experiment], Callable[[Tensors, Any], tf.Tensor]] | None = None
+    ask: Callable[[Callable[..., Any], config.Inference, float], Callable[..., Any]] = configured.network
+    score: Callable[[Sequence[Mapping[str, Any]], config.Data], float] | None = None
+    listed: Callable[..., Sequence[Mapping[str, Any]]] = _as_they_are
 
 
 def as_json(figures: Any) -> Any:
@@ -104,7 +118,7 @@ def answer(
     if table is not None:
         network = _beside(network, clinical.scaled(table, data))
     prepared, place = prepare.prepare(image, spacing_mm, data)
-    asked = configured.network(network, inference, prepare.padding_value(data))
+    asked = task.ask(network, inference, prepare.padding_value(data))
     found = task.answer(wrapped.answer(asked, prepared), place, data)
     if "mask" in found:
         found = {**found, "mask": configured.clean(found["mask"], data.mask_labels, inference)}

@@ -80,3 +80,63 @@ def test_values_that_are_not_one_number_a_name_are_refused(
     with pytest.raises(answers.AnswerError, match=f"gave {len(values)} values for 1 classes"):
         written(volume, tmp_path / "out", AGE, values=values, class_names=names)
     assert not (tmp_path / "out").exists()
+
+
+def boxes_of(boxes: Any, scores: Any, labels: Any, count: int | None = None) -> dict[str, np.ndarray]:
+    return {
+        "boxes": np.array([boxes], np.float32),
+        "scores": np.array([scores], np.float32),
+        "labels": np.array([labels], np.int32),
+        "count": np.array([len(boxes) - 1 if count is None else count], np.int32),
+        "class_names": np.array([[b"nodule", b"node"]]),
+    }
+
+
+def test_boxes_are_told_in_voxels_and_in_the_patient(tmp_path: Path) -> None:
+    affine = np.array([[0.5, 0, 0, -10], [0, 0.5, 0, 20], [0, 0, 2.0, 30], [0, 0, 0, 1]])
+    header = {"Modality": "CT", "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.5"}
+    write.write_series(np.zeros((6, 20, 16), np.int16), affine, header, tmp_path / "ct")
+    volume = read_volumes((tmp_path / "ct").iterdir())[0]
+    # As a record whose slices run the other way.
+    turned = resample.Grid(
+        volume.affine @ np.diag([1.0, 1, -1, 1]) + np.array([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 10], [0, 0, 0, 0]]),
+        (6, 20, 16),
+        np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 5], [0, 0, 0, 1]]),
+    )
+    answer = boxes_of([[1, 4, 2, 3, 10, 6], [0] * 6], [0.75, 0], [1, -1])
+    answers.write(answer, volume, {"name": "m", "version": 1}, tmp_path / "out", turned)
+    told = json.loads((tmp_path / "out" / "answer.json").read_text())
+    (box,) = told["boxes"]
+    assert (box["label"], box["score"]) == ("node", 0.75)
+    assert (box["low"], box["high"]) == ([3, 4, 2], [5, 10, 6])  # slices 1 and 2 from behind are 3 and 4
+    np.testing.assert_allclose(box["centre_lps_mm"], [-10 + 0.5 * 3.5, 20 + 0.5 * 6.5, 30 + 2.0 * 3.5])
+    np.testing.assert_allclose(box["sides_mm"], [4.0, 3.0, 2.0])
+    measured = sr.measurements(tmp_path / "out" / told["report"])
+    assert {(one.finding, one.name, one.value, one.unit) for one in measured} == {
+        ("nodule", "number of boxes", 0.0, "1"),
+        ("node", "number of boxes", 1.0, "1"),
+        ("node", "Probability", 0.75, "1"),
+        ("node", "longest side of the box", 4.0, "mm"),
+    }
+
+
+def test_boxes_on_a_radiograph_without_a_place_have_none(volume: Volume, tmp_path: Path) -> None:
+    answer = boxes_of([[1, 1, 4, 3], [0] * 4], [0.5, 0], [0, -1])
+    answers.write(answer, volume, {"name": "m", "version": 1}, tmp_path / "out", resample.grid_of(volume))
+    (box,) = json.loads((tmp_path / "out" / "answer.json").read_text())["boxes"]
+    assert (box["low"], box["high"], box["centre_lps_mm"]) == ([1, 1], [4, 3], None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (boxes_of([[1, 1, 4, 3]], [0.5], [7], 1), "none of 2 classes"),
+        (boxes_of([[1, 1, 4, np.nan]], [0.5], [0], 1), "no number"),
+        (boxes_of([[1, 1, 4, 3]], [0.5], [0], 2), "gave 2 boxes of shape"),
+        ({**boxes_of([[1, 1, 4, 3]], [0.5], [0], 1), "scores": np.zeros((1, 0), np.float32)}, "0 scores"),
+    ],
+)
+def test_what_are_no_boxes_is_refused(answer: Any, told: str, volume: Volume, tmp_path: Path) -> None:
+    with pytest.raises(answers.AnswerError, match=told):
+        answers.write(answer, volume, {"name": "m", "version": 1}, tmp_path / "out", resample.grid_of(volume))
+    assert not (tmp_path / "out").exists()

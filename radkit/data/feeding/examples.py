@@ -1,11 +1,12 @@
 """One training example by its number: its record, the patch of it, and what is cut out, as arrays of fixed sizes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from radkit import config
+from radkit.boxes import checking
 from radkit.data import clinical
 from radkit.data.feeding import balance, grids, images, order, patches, places
 from radkit.errors import UserError
@@ -114,6 +115,11 @@ class Examples:
             **self._targets(which, first),
         }
 
+    def boxes(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields the boxes of each record on the network's grid, (n, 2 * rank) float32, and their labels, (n,)."""
+        for which, record in enumerate(self._records):
+            yield self._boxes(which), np.asarray(record.values["box_labels"])
+
     def _foreground(self, which: int) -> patches.Foreground:
         if which not in self._foregrounds:
             record, by_lesion = self._records[which], self._trainer.sampling.by_lesion
@@ -158,3 +164,4 @@ def _check_boxes(records: Sequence[places.Record], experiment: config.Experiment
         count = len(record.values["box_labels"])
         if count > most:
             raise UserError(f"record {record.uid} has {count} boxes, trainer.most_boxes is {most}; raise it")
+        checking.check(record.values["boxes"], record.arrays["image"].shape[:-1], f"record {record.uid}")

@@ -1,0 +1,92 @@
+"""A detector's boxes as a radiologist can use them: on the image as acquired, in the patient, and in a report."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from radkit.boxes import places
+from radkit.data import resample
+from radkit.dicom import annotations
+from radkit.dicom.annotations import Measurement
+from radkit.dicom.volumes import Volume
+from radkit.errors import UserError
+
+_SIDE, _NUMBER = "longest side of the box", "number of boxes"
+
+
+class BoxesError(UserError):
+    """What the model gave are no boxes."""
+
+
+def told(
+    answer: Mapping[str, np.ndarray], names: Sequence[str], volume: Volume, grid: resample.Grid
+) -> list[dict[str, Any]]:
+    """Returns what `answer.json` says of each box, the surest first.
+
+    `label`, `score`; `low` and `high`: edges in voxels of the image as acquired, in the order slice, row, column (of
+    a radiograph row, column), voxel k reaching from k to k + 1; `centre_lps_mm`: x, y, z of its middle in the patient;
+    `sides_mm`, along the same axes as `low`. The last two are None where the headers do not say where the image lies,
+    or how large its pixels are.
+
+    Args:
+        answer: Outputs for a batch of one: `boxes`, `scores`, `labels`, `count`.
+        names: Of classes 0, 1, ...
+        volume: The image as acquired.
+        grid: Of the image that was sent, made from that of `volume`.
+
+    Raises:
+        BoxesError: Outputs of another shape, or with numbers that cannot be.
+    """
+    edges, scores, labels = _checked(answer, names)
+    rank = edges.shape[1] // 2
+    moved = places.moved(edges, grid.source, volume.stored.shape[3 - rank : 3])
+    known = np.isfinite(volume.spacing_mm)
+    placed = places.to_mm(moved, volume.affine)
+    found = []
+    for number, (label, score) in enumerate(zip(labels, scores)):
+        if not (moved[number, rank:] > moved[number, :rank]).all():
+            continue  # in what was sent beside the image as acquired
+        found.append(
+            {
+                "label": names[label],
+                "score": float(score),
+                "low": moved[number, :rank].tolist(),
+                "high": moved[number, rank:].tolist(),
+                "centre_lps_mm": placed.centres[number].tolist() if known.all() else None,
+                "sides_mm": placed.sides_mm[number].tolist() if known[3 - rank :].all() else None,
+            }
+        )
+    return found
+
+
+def _checked(answer: Mapping[str, np.ndarray], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    lacking = [name for name in ("scores", "labels", "count") if name not in answer]
+    if lacking:
+        raise BoxesError(f"the model gave boxes without {', '.join(lacking)}")
+    count, boxes = int(answer["count"].ravel()[0]), answer["boxes"]
+    scores, labels = (answer[name].reshape(-1)[:count] for name in ("scores", "labels"))
+    if boxes.ndim != 3 or boxes.shape[0] != 1 or boxes.shape[2] not in (4, 6) or not 0 <= count <= boxes.shape[1]:
+        raise BoxesError(f"the model gave {count} boxes of shape {boxes.shape}; (1, n, 4) or (1, n, 6) was expected")
+    edges = boxes[0, :count].astype(np.float64)
+    if len(scores) != count or len(labels) != count:
+        raise BoxesError(f"the model gave {count} boxes with {len(scores)} scores and {len(labels)} labels")
+    if not (np.isfinite(edges).all() and np.isfinite(scores).all() and ((labels >= 0) & (labels < len(names))).all()):
+        raise BoxesError(f"a box of the model has an edge or score that is no number, or none of {len(names)} classes")
+    return edges, scores, labels
+
+
+def measured(found: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Measurement]:
+    """Returns what a report says: of each class the number of boxes, of each box its probability and longest side."""
+    number, side = annotations.code_of(_NUMBER), annotations.code_of(_SIDE)
+    said = []
+    for name in names:
+        count = sum(one["label"] == name for one in found)
+        said.append(Measurement(_NUMBER, float(count), "1", finding=name, code=number))
+    for place, one in enumerate(found, 1):
+        about = {"finding": one["label"], "lesion_id": f"{one['label']} {place}"}
+        said.append(Measurement("probability", one["score"], "1", **about))
+        if one["sides_mm"] and all(map(math.isfinite, one["sides_mm"])):
+            said.append(Measurement(_SIDE, max(one["sides_mm"]), "mm", code=side, **about))
+    return said
