@@ -5,7 +5,8 @@ radkit train --config lungs --input records/lungs --output runs/lungs
 radkit evaluate --run runs/lungs --input records/lungs --output evaluation
 
 Measured on 14 test images of 9 patients after 600 steps: mAP50 1.000, mAP 0.747 (95 % interval 0.709 to 0.812).
-That was the second look at them: after the first (mAP50 1.000, mAP 0.632) the rule of equal validation scores was changed.
+That was the second look at them: after the first (mAP50 1.000, mAP 0.632) the rule of equal validation scores was
+changed.
 """
 
 from radkit.config import Augment, Data, Experiment, Model, Optimizer, Task, Trainer
