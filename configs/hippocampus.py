@@ -2,8 +2,9 @@
 
     radkit train --config hippocampus --input records/hippocampus --output runs/hippocampus
 
-Measured on the demo's records (120 volumes): mean test Dice 0.879 (95 % interval 0.868 to 0.890; 28 patients) after
-83 s of training on two processors with bfloat16.
+Measured with bfloat16, by seed 0. All 177 volumes, 39 test patients: mean test Dice 0.861 after 400 steps, 0.872 (95 %
+interval 0.864 to 0.881) after 1200, 0.875 (0.867 to 0.882) after 2000. The demo's 120 volumes, 28 test patients: 0.879
+(0.868 to 0.890) after its 400 steps, which took 83 s on two processors.
 """
 
 from radkit.config import Augment, Data, Experiment, Model, Optimizer, Task, Trainer
@@ -26,5 +27,5 @@ def get_config() -> Experiment:
         task=Task("segmentation"),
         optimizer=Optimizer(learning_rate=3e-3, weight_decay=1e-4, warmup_steps=20),
         augment=Augment(shift=0.06, noise=0.1, gain=0.1),
-        trainer=Trainer(steps=400, batch_size=2, evaluate_every=100),
+        trainer=Trainer(steps=1600, batch_size=2, evaluate_every=200),
     )

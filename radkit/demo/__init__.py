@@ -24,7 +24,13 @@ from radkit.demo import chain
 FLAGS = program.new_flags(data_in=None, out="Folder to write everything into.")
 flags.DEFINE_integer("volumes", 120, "Hippocampus volumes.", lower_bound=12, upper_bound=120, flag_values=FLAGS)
 flags.DEFINE_integer("radiographs", 640, "Chest radiographs.", lower_bound=48, upper_bound=640, flag_values=FLAGS)
-flags.DEFINE_integer("steps", 0, "Training steps of each network; 0: the configs'.", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "steps",
+    0,
+    "Training steps of each network; 0: the configs', fewer of hippocampus.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     "processes",
     None,

@@ -63,6 +63,7 @@ def build(
     size: int = 0,
     enlarged: float = 1.0,
     hidden: Sequence[int] = (1024, 1024),
+    num_proposals: int | None = None,
 ) -> keras.Model:
     """Returns a Fast R-CNN from `image` and `proposals` to the dict of `radkit.models.proposals`, second stage alone.
 
@@ -80,6 +81,7 @@ def build(
             today's backbones and 32.
         enlarged: What regions' sides are multiplied by first, so that some of what is around them is seen.
         hidden: Widths of the layers before both answers.
+        num_proposals: Regions an image; None: free.
 
     Raises:
         UserError: Levels that the backbone does not have, or another `cut`.
@@ -95,7 +97,7 @@ def build(
         maps, strides = [inputs], [(1,) * rank]
     else:
         inputs, maps, strides = box_heads.pyramid(input_shape, encoder, encoder_settings, levels, 0, filters, norm)
-    given = keras.Input((None, 2 * rank), dtype="float32", name="proposals")
+    given = keras.Input((num_proposals, 2 * rank), dtype="float32", name="proposals")
     regions = Given(name="given")(given)
     shape = proposals.grid(size, rank, *((7, 4) if cut == "maps" else (224, 32)))
     grids = proposals.CutOut(strides, shape, enlarged, name="grids")([regions, *maps])

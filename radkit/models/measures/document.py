@@ -29,6 +29,7 @@ _SHAPES = {
 }
 _CLASSES = {("classification", 2): 1000}  # of others 2
 _COLUMNS = 12  # of a table, where a network takes one
+_PROPOSALS = 100  # regions, where they are given
 _PAPER = re.compile(r"([A-Z][\w'-]+(?: et al\.| (?:&|and) [A-Z][\w'-]+)? \d{4})[^;]*?(https?://[^\s,;)]+[^\s,;).])")
 
 
@@ -45,8 +46,10 @@ def measure(name: str, rank: int) -> tuple[Figures, Any]:
     """Returns a network's figures, and the network, built as the table has it."""
     task = folder.find(models.__name__, models.find(name)[0], "TASK")
     shape = _SHAPES[task, rank] if rank > 1 else (_COLUMNS,)
-    network = models.build(name, input_shape=shape, num_classes=_CLASSES.get((task, rank), 2))
-    field = measures.receptive_field(network) if rank > 1 else ()
+    given = {"num_proposals": _PROPOSALS} if models.find(name)[0] == "fast_rcnn" else {}
+    network = models.build(name, input_shape=shape, num_classes=_CLASSES.get((task, rank), 2), **given)
+    # What a detector lists, places of several maps behind each other, has no field along space.
+    field = measures.receptive_field(network) if rank > 1 and task != "detection" else ()
     return Figures(network.count_params(), measures.flops(network), field), network
 
 
