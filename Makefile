@@ -6,12 +6,13 @@ DEMO := demo_output
 # Helper processes of the tests share the machine's processors.
 WORKERS ?= 2
 
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo test test-slow test-long lint bench clean
 
 help:
 	@echo "make demo       the whole chain on real images, from DICOM to a gRPC answer -> $(DEMO)/demo.html"
 	@echo "make test       the fast tests"
 	@echo "make test-slow  the slow ones"
+	@echo "make test-long  those that train for longest, which test-slow leaves out"
 	@echo "make lint       format, lint and type checks"
 	@echo "make bench      benchmarks against peers (a virtual environment of their own)"
 
@@ -37,7 +38,10 @@ test: $(VENV)/.dev
 	@echo "the fast tests passed; their environment is $(VENV)"
 
 test-slow: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -m "slow and not long" -n $(WORKERS) --dist loadfile
+
+test-long: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

@@ -207,7 +207,7 @@ def model(network: keras.Model, **settings: Any) -> keras.Model:
         >>> from radkit import models
         >>> small = {"encoder": "resnet", "encoder_settings": {"filters": (4, 8), "blocks": (1, 1)}, "levels": (1, 2)}
         >>> network = models.build("retinanet", input_shape=(None, None, 1), num_classes=2, filters=8, depth=1, **small)
-        >>> model(network, most_detections=5).output_shape["boxes"]
+        >>> model(network, most_detections=5).output["boxes"].shape
         (None, 5, 4)
     """
     inputs: Sequence[Any] = network.inputs

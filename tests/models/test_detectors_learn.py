@@ -21,6 +21,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "fcos": {"extra_levels": 0, "depth": 2},
     "yolox": {"norm": "group"},
 }
+SOON = ("retinanet", "fcos")  # the others are `long`
 TWO_STAGE = {"faster_rcnn", "mask_rcnn", "fast_rcnn"}  # of tests/models/test_two_stage_learn.py
 
 
@@ -89,7 +90,7 @@ def test_every_family_is_among_them() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [2])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n not in SOON)) for n in FAMILIES])
 def test_planted_lesions_are_found(name: str, rank: int) -> None:
     figures = planted_lesions.learnt(name, settings(name, rank), rank, steps=STEPS[rank], rate=RATES.get(name, 3e-3))
     assert min(figures) >= 0.9, f"mAP50 {figures[0]:.3f}, sensitivity at 1 false positive an image {figures[1]:.3f}"

@@ -35,6 +35,7 @@ def test_faster_r_cnn_finds_planted_lesions(rank: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [2])
 def test_mask_r_cnn_finds_planted_lesions_and_draws_them(rank: int) -> None:
     settings = {**first(rank), **MASKS, "mask_grid": {2: 7, 3: 5}[rank]}
@@ -47,6 +48,7 @@ def test_mask_r_cnn_finds_planted_lesions_and_draws_them(rank: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [2])
 def test_fast_r_cnn_tells_lesions_among_given_regions(rank: int) -> None:
     own = {key: value for key, value in LOSS[rank].items() if not key.startswith("rpn")}

@@ -1,6 +1,5 @@
 """Weights of files in networks: all of a twin, part of a relative, nothing of a stranger."""
 
-import contextlib
 import json
 import warnings
 import zipfile
@@ -149,20 +148,13 @@ class TestRefused:
         with pytest.raises(UserError, match="cannot be read"):
             weights.load(small(), str(tmp_path / "a.h5"))
 
-    def test_a_damaged_file_is_told_in_a_line(self, tmp_path: Path) -> None:
+    def test_a_file_that_was_cut_off_is_told_in_a_line(self, tmp_path: Path) -> None:
         whole = save(small(), tmp_path / FORMATS[0]).read_bytes()
-        random, path = np.random.default_rng(0), tmp_path / "b.weights.h5"
-        told = 0
-        for number in range(40):  # cut off, or with some bytes changed
-            damaged = bytearray(whole[: len(whole) * number // 20] if number < 20 else whole)
-            for place in random.integers(0, 4000, 20 if number >= 20 else 0):
-                damaged[place] = random.integers(256)
-            path.write_bytes(bytes(damaged))
-            with contextlib.suppress(UserError):  # and nothing else; what is read whole is read
+        path = tmp_path / "b.weights.h5"
+        for number in range(20):
+            path.write_bytes(whole[: len(whole) * number // 20])
+            with pytest.raises(UserError):
                 files.read(path)
-                told -= 1
-            told += 1
-        assert told >= 30
 
     def test_a_pickle_is_not_opened(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
