@@ -46,7 +46,7 @@ def measure(name: str, rank: int) -> tuple[Figures, Any]:
     """Returns a network's figures, and the network, built as the table has it."""
     task = folder.find(models.__name__, models.find(name)[0], "TASK")
     shape = _SHAPES[task, rank] if rank > 1 else (_COLUMNS,)
-    given = {"num_proposals": _PROPOSALS} if models.find(name)[0] == "fast_rcnn" else {}
+    given: dict[str, Any] = {"num_proposals": _PROPOSALS} if models.find(name)[0] == "fast_rcnn" else {}
     network = models.build(name, input_shape=shape, num_classes=_CLASSES.get((task, rank), 2), **given)
     # What a detector lists, places of several maps behind each other, has no field along space.
     field = measures.receptive_field(network) if rank > 1 and task != "detection" else ()
