@@ -16,6 +16,13 @@ FILES = [name for name in folder.names("radkit.models") if folder.find("radkit.m
 EVERY = [(name, rank) for name in FILES for rank in models.ranks(name)]
 # Of three axes all takes longer.
 AT_ONCE = [pytest.param(*pair, marks=pytest.mark.slow) if pair[1] == 3 else pair for pair in EVERY]
+
+
+def of_rank(name: str, rank: int, *more: int) -> Any:
+    """Returns a case; those of volumes are `long`."""
+    return pytest.param(name, rank, *more, marks=[pytest.mark.long] * (rank == 3))
+
+
 # Odd, so that no stride divides them, and the same sizes for another image of the served network.
 ODD = {2: (37, 42), 3: (11, 25, 18)}
 EVEN = {2: (32, 32), 3: (16, 16, 16)}
@@ -128,7 +135,7 @@ def test_every_detector_answers_boxes_of_all_its_places(name: str, rank: int) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rank", "channels"), [(*pair, {2: 1, 3: 3}[pair[1]]) for pair in EVERY])
+@pytest.mark.parametrize(("name", "rank", "channels"), [of_rank(*pair, {2: 1, 3: 3}[pair[1]]) for pair in EVERY])
 def test_a_step_lowers_the_loss_with_boxes_and_without(name: str, rank: int, channels: int) -> None:
     network = build(name, rank, channels=channels)
     given, started = batch(network), network.get_weights()
@@ -160,7 +167,7 @@ def test_a_step_lowers_the_loss_with_boxes_and_without(name: str, rank: int, cha
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rank", "channels"), [(*pair, {2: 3, 3: 1}[pair[1]]) for pair in EVERY])
+@pytest.mark.parametrize(("name", "rank", "channels"), [of_rank(*pair, {2: 3, 3: 1}[pair[1]]) for pair in EVERY])
 def test_every_detector_is_kept_and_served(name: str, rank: int, channels: int, tmp_path: Path) -> None:
     network = build(name, rank, channels=channels)
     for weight in network.weights:
@@ -192,7 +199,7 @@ def test_every_detector_is_kept_and_served(name: str, rank: int, channels: int, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rank"), EVERY)
+@pytest.mark.parametrize(("name", "rank"), [of_rank(*pair) for pair in EVERY])
 def test_boxes_stay_exact_in_mixed_precision(name: str, rank: int, keras_alone: None) -> None:
     network = build(name, rank)
     given = batch(network)
