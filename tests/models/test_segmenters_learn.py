@@ -35,7 +35,7 @@ def test_brightness_alone_does_not_tell_the_ball(rank: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("rank", [2, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_planted_balls_are_found_from_two_seeds(name: str, rank: int) -> None:
     steps = MORE_STEPS.get((name, rank), STEPS[rank])
