@@ -27,7 +27,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "fusion": {**BACKBONE, "table": 2, "table_units": (8,), "units": (16,)},
     "mlp": {"units": (32, 32)},
 }
-CASES = [(name, rank) for name in FAMILIES for rank in models.ranks(name)]
+LONG = (("attention_mil", 3), ("recurrent", 3), ("fusion", 3))  # a backbone for each slice takes its time
+CASES = [
+    pytest.param(name, rank, marks=[pytest.mark.long] * ((name, rank) in LONG))
+    for name in FAMILIES
+    for rank in models.ranks(name)
+]
 STEPS = 120
 Inputs = np.ndarray | dict[str, np.ndarray]
 
