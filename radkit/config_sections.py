@@ -141,7 +141,7 @@ class Inference:
     fill_holes: tuple[str, ...] = ()  # labels whose enclosed holes are filled
     score_threshold: float = 0.05  # detection: boxes that the network is less sure of are left out
     suppress: Literal["nms", "soft_nms", "fusion"] = "nms"  # detection: what becomes of boxes of one thing
-    iou_threshold: float = 0.5  # detection: from here on two boxes are of one thing
+    iou_threshold: float = 0.5  # detection: boxes that overlap by more are of one thing
     most_detections: int = 100  # detection: boxes that are answered for one image
     class_agnostic: bool = False  # detection: whether boxes of two classes can be of one thing
 
