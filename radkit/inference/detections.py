@@ -203,6 +203,9 @@ def model(network: keras.Model, **settings: Any) -> keras.Model:
         network: From an image (and proposals, if it takes them) to the dict of `radkit.models.box_heads`.
         settings: `found`'s.
 
+    Raises:
+        UserError: The network is no detector.
+
     Example:
         >>> from radkit import models
         >>> small = {"encoder": "resnet", "encoder_settings": {"filters": (4, 8), "blocks": (1, 1)}, "levels": (1, 2)}
@@ -212,6 +215,8 @@ def model(network: keras.Model, **settings: Any) -> keras.Model:
     """
     inputs: Sequence[Any] = network.inputs
     outputs = network(list(inputs) if len(inputs) > 1 else inputs[0])
+    if not isinstance(outputs, Mapping):
+        raise UserError(f"{network.name!r} is no detector: it answers one array, not a dict of boxes and scores")
     image = next(tensor for tensor in inputs if len(tensor.shape) > 3)
     answer = Found(settings, name="found")({"image": image, **outputs})
     return keras.Model(list(inputs) if len(inputs) > 1 else inputs[0], answer, name=f"{network.name}_found")

@@ -186,10 +186,12 @@ def as_float32(outputs: Outputs) -> dict[str, Any]:
     """Returns a network's answer, its floats as float32.
 
     Raises:
-        UserError: It is no dict.
+        UserError: It is no dict, or lacks what every detector answers.
     """
     if not isinstance(outputs, Mapping):
         raise UserError(f"a loss of boxes needs a detector's dict, not {type(outputs).__name__}")
+    if missing := sorted({"anchors", "logits", "deltas", "boxes"} - set(outputs)):
+        raise UserError(f"a loss of boxes needs a detector's dict; this one, of {sorted(outputs)}, lacks {missing}")
     return {
         name: ops.cast(value, "float32") if "float" in str(value.dtype) else value for name, value in outputs.items()
     }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -204,3 +205,10 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         box_windows.apply(knowing, image, flip=(True,))
     with pytest.raises(UserError, match="window must be 2 sizes"):
         box_windows.apply(knowing, image, window=(8, 8, 8))
+
+
+def test_a_network_that_is_no_detector_is_refused() -> None:
+    image = keras.Input((None, None, 1))
+    segmenter = keras.Model(image, keras.layers.Conv2D(2, 1)(image), name="segmenter")
+    with pytest.raises(UserError, match="'segmenter' is no detector: it answers one array"):
+        detections.model(segmenter)

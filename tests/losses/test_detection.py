@@ -369,3 +369,9 @@ def test_what_does_not_go_together_is_refused() -> None:
         losses.find("detection", "faster_rcnn")(truth, whole, order="first")
     with pytest.raises(UserError, match="learns masks, and the truth has none; name"):
         losses.find("detection", "mask_rcnn")({"boxes": truth["boxes"], "labels": truth["labels"]}, whole)
+
+
+def test_an_answer_that_lacks_something_is_refused() -> None:
+    truth = {"boxes": np.zeros((1, 2, 4), np.float32), "labels": np.full((1, 2), -1)}
+    with pytest.raises(UserError, match=r"this one, of \['anchors'\], lacks \['boxes', 'deltas', 'logits'\]"):
+        losses.find("detection", "retinanet")(truth, {"anchors": np.zeros((1, 3, 4), np.float32)})
