@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radkit.metrics import coco
+from radkit.metrics import coco, intervals
 
 _BLOCK = 1 << 22  # numbers at once
 
@@ -114,13 +114,16 @@ def share(hit: np.ndarray, patient: np.ndarray, weight: np.ndarray) -> np.ndarra
     return np.divide(right, total, out=np.full(len(weight), math.nan), where=total > 0)
 
 
-def interval(value: float, drawn: np.ndarray) -> dict[str, float]:
-    """Returns value, low and high (95 % percentile interval) and num_undefined: the draws that left it undefined.
+def interval(value: float, drawn: np.ndarray, patients: int) -> dict[str, float]:
+    """Returns value, low and high (95 %, as `intervals.bootstrap_ci`) and num_undefined: draws that left it undefined.
 
-    low and high are nan when fewer than two draws are defined, or the value itself is not.
+    low and high are nan when fewer than two draws are defined, or the value itself is not, or with one patient.
     """
     defined = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(defined, [0.025, 0.975]) if defined.size > 1 and value == value else (math.nan, math.nan)
+    outside = intervals.expanded(0.05, patients)
+    low = high = math.nan
+    if defined.size > 1 and not math.isnan(value + outside):
+        low, high = np.quantile(defined, [outside / 2, 1 - outside / 2])
     return {"value": float(value), "low": float(low), "high": float(high), "num_undefined": drawn.size - defined.size}
 
 

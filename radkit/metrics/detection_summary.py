@@ -122,8 +122,8 @@ def _precision_figures(
     np.add.at(references, (together.patient, together.class_of), 1)
     drawn = detection_resampling.average_precision(matches, owner[matches.found.image], references, draws)
     return {
-        "mAP50": detection_resampling.interval(coco.mean(precision[:, 0]), drawn[:, 0]),
-        "mAP": detection_resampling.interval(coco.mean(precision), drawn.mean(axis=1)),
+        "mAP50": detection_resampling.interval(coco.mean(precision[:, 0]), drawn[:, 0], draws.shape[1]),
+        "mAP": detection_resampling.interval(coco.mean(precision), drawn.mean(axis=1), draws.shape[1]),
     }
 
 
@@ -132,9 +132,10 @@ def _froc_figures(marks: detection_resampling.Marks, draws: np.ndarray) -> dict[
     values = detection_resampling.sensitivity(marks, RATES, as_it_is)[0]
     drawn = detection_resampling.sensitivity(marks, RATES, draws)
     at_rates = {
-        _name(rate): detection_resampling.interval(values[place], drawn[:, place]) for place, rate in enumerate(RATES)
+        _name(rate): detection_resampling.interval(values[place], drawn[:, place], draws.shape[1])
+        for place, rate in enumerate(RATES)
     }
-    return at_rates | {"CPM": detection_resampling.interval(values.mean(), drawn.mean(axis=1))}
+    return at_rates | {"CPM": detection_resampling.interval(values.mean(), drawn.mean(axis=1), draws.shape[1])}
 
 
 def _name(rate: float) -> str:
@@ -164,7 +165,7 @@ def _sizes(together: _All, threshold: float, draws: np.ndarray) -> list[dict[str
     for words, inside in of_size.items():
         if inside.any():
             drawn = detection_resampling.share(found[inside], together.patient[inside], draws)
-            figure = detection_resampling.interval(float(found[inside].mean()), drawn)
+            figure = detection_resampling.interval(float(found[inside].mean()), drawn, draws.shape[1])
             told.append(
                 {"size": words, "n": int(inside.sum()), "sensitivity": figure["value"]}
                 | {key: figure[key] for key in ("low", "high")}

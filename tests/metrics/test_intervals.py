@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as oracle
 
 from radkit.metrics import METRICS
@@ -65,6 +66,40 @@ def test_rows_of_one_patient_widen_the_interval() -> None:
     alone = bootstrap("mean", None, values, resamples=300)
     together = bootstrap("mean", None, values, cluster=np.repeat(np.arange(20), 10), resamples=300)
     assert together["se"] > 2 * alone["se"]
+
+
+def test_random_draws_of_few_patients_are_cut_further_out() -> None:
+    # Student's t with 9 degrees of freedom, sqrt(10 / 9) further: of a normal law 1.71 % lie beyond, not 5 %.
+    values = np.random.default_rng(3).normal(size=10)
+    generator = np.random.default_rng(0)
+    means = [values[generator.integers(0, 10, 10)].mean() for _ in range(500)]
+    outside = 2 * stats.norm.sf(stats.t.ppf(0.975, 9) * math.sqrt(10 / 9))
+    assert outside == pytest.approx(0.0171, abs=1e-4)
+    found = bootstrap("mean", None, values, resamples=500, seed=0)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(np.quantile(means, [outside / 2, 1 - outside / 2])))
+
+
+def test_one_patient_drawn_at_random_tells_nothing_of_others() -> None:
+    found = bootstrap("mean", None, [1.0, 2.0], cluster=["a", "a"], resamples=20)
+    assert all(math.isnan(found[key]) for key in ("low", "high", "se"))
+
+
+@pytest.mark.slow
+def test_intervals_of_40_patients_hold_the_truth_as_often_as_they_say() -> None:
+    """One to five images a patient that share two thirds of their spread with nobody; true mean 0, true area known."""
+    generator, held, sets = np.random.default_rng(1), {"mean": 0, "roc_auc": 0}, 250
+    area = stats.norm.cdf(1.2 / math.sqrt(2 * 1.5))
+    for number in range(sets):
+        cluster = np.repeat(np.arange(40), generator.integers(1, 6, 40))
+        truth = cluster % 2
+        noise = generator.normal(0, math.sqrt(0.5), 40)[cluster] + generator.normal(size=cluster.size)
+        for metric, y_true, score, expected in (
+            ("mean", None, noise, 0.0),
+            ("roc_auc", truth, noise + 1.2 * truth, area),
+        ):
+            found = bootstrap(metric, y_true, score, cluster=cluster, resamples=400, seed=number)
+            held[metric] += found["low"] <= expected <= found["high"]
+    assert all(0.93 <= count / sets <= 0.97 for count in held.values()), held
 
 
 def test_undefined_draws_are_left_out_and_counted() -> None:
