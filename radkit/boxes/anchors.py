@@ -29,7 +29,7 @@ def shapes(
         >>> shapes((8,), ratios=(1.0, 4.0))
         [[(8.0, 8.0), (16.0, 4.0)]]
     """
-    if not sizes or not ratios or min(*sizes, *ratios) <= 0 or octaves < 1:
+    if not sizes or not ratios or not all(0 < one < math.inf for one in (*sizes, *ratios)) or octaves < 1:
         raise UserError(f"anchors of sizes {tuple(sizes)}, ratios {tuple(ratios)}, octaves {octaves}: above 0 expected")
     if rank not in (2, 3):
         raise UserError(f"anchors of {rank} axes; 2 or 3 were expected")
@@ -88,9 +88,13 @@ class Anchors(keras.layers.Layer):
                 f"anchors for {len(self.shapes)} levels of {len(self.strides)} strides, with {sorted(ranks)} axes: "
                 "one list of shapes, none empty, and one stride a level, all of one rank, were expected"
             )
+        if not all(0 < one < math.inf for shape in itertools.chain(*self.shapes, self.strides) for one in shape):
+            raise UserError(f"anchors of sides {self.shapes} at strides {self.strides}: numbers above 0 were expected")
 
     def call(self, maps: Sequence[Any]) -> Any:
         """Returns all anchors."""
+        if len(maps) != len(self.strides):
+            raise UserError(f"{len(maps)} maps for anchors of {len(self.strides)} levels; one a level was expected")
         found = [self._level(x, shapes, strides) for x, shapes, strides in zip(maps, self.shapes, self.strides)]
         edges = ops.concatenate(found, axis=0)[None]
         return ops.tile(edges, (ops.shape(maps[0])[0], 1, 1))

@@ -51,12 +51,14 @@ def max_iou(
             however little. An anchor that is best for two boxes gets the one that it overlaps more.
 
     Raises:
-        UserError: `negative` above `positive`.
+        UserError: `negative` above `positive`, or one of them not from 0 to 1.
 
     Source: Ren et al. 2015, https://arxiv.org/abs/1506.01497, section 3.1.2.
     """
-    if not 0 <= negative <= positive:
-        raise UserError(f"max_iou with negative={negative}, positive={positive}: 0 <= negative <= positive is expected")
+    if not 0 <= negative <= positive <= 1:
+        raise UserError(
+            f"max_iou with negative={negative}, positive={positive}: 0 <= negative <= positive <= 1 is expected"
+        )
     anchors, boxes, labels = _given(anchors, boxes, labels)
     none = ops.zeros_like(geometry.volume(anchors) + boxes[:, :1, 0])
     nobody = ops.cast(none, "int32") + BACKGROUND
@@ -137,6 +139,7 @@ def atss(
 
     Source: Zhang et al. 2020, https://arxiv.org/abs/1912.02424, algorithm 1.
     """
+    _above_nought("atss", top=top, num_levels=num_levels)
     anchors, boxes, labels = _given(anchors, boxes, labels)
     apart: Any = 0.0
     for axis in range(geometry.rank(boxes)):
@@ -189,6 +192,7 @@ def centre(
 
     Source: Tian et al. 2019 (FCOS), https://arxiv.org/abs/1904.01355; radius: its second version, 2020.
     """
+    _above_nought("centre", radius=radius)
     anchors, boxes, labels = _given(anchors, boxes, labels)
     pairs = geometry.crossed(anchors, boxes)
     axes, near, reach = geometry.rank(boxes), _real(labels), None
@@ -235,6 +239,7 @@ def sim_ota(
 
     Source: Ge et al. 2021 (YOLOX), https://arxiv.org/abs/2107.08430, section 2.1.
     """
+    _above_nought("sim_ota", radius=radius, candidates=candidates)
     anchors, boxes, labels = _given(anchors, boxes, labels)
     pairs = geometry.crossed(anchors, boxes)  # places first, so that both can be turned to (batch, n, places) at once
     in_box, in_middle = _real(labels), _real(labels)
@@ -262,6 +267,12 @@ def fewer(number: int, there: Any) -> Any:
     return min(number, there) if isinstance(there, int) and isinstance(number, int) else ops.minimum(number, there)
 
 
+def _above_nought(assigner: str, **settings: float) -> None:
+    for name, value in settings.items():
+        if not value > 0:
+            raise UserError(f"{assigner} with {name}={value}: a number above 0 is expected")
+
+
 def _given(anchors: Any, boxes: Any, labels: Any) -> tuple[Any, Any, Any]:
     """Returns the three as tensors that nothing is learned through; at least one box, which may be padding."""
     anchors, boxes = (ops.stop_gradient(ops.cast(ops.convert_to_tensor(x), "float32")) for x in (anchors, boxes))
@@ -270,6 +281,11 @@ def _given(anchors: Any, boxes: Any, labels: Any) -> tuple[Any, Any, Any]:
         raise UserError(
             f"anchors {tuple(anchors.shape)} and boxes {tuple(boxes.shape)}: (batch, places, edges) and "
             "(batch, boxes, edges) of one rank were expected"
+        )
+    known = zip(labels.shape, boxes.shape)
+    if len(labels.shape) != 2 or any(a != b for a, b in known if a is not None and b is not None):
+        raise UserError(
+            f"labels of shape {tuple(labels.shape)} for boxes of shape {tuple(boxes.shape)}: one a box was expected"
         )
     if boxes.shape[1] == 0:
         boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))

@@ -4,7 +4,7 @@ Each box belongs to the level of a pyramid whose anchors are of its size: four s
 the boxes' sides are grouped by how much they overlap, and each group's middle is an anchor. What a network is built
 with is `anchors`, one list a level; its layer `anchors` knows the strides and how many anchors its levels have:
 
-    layer = network.get_layer("anchors")
+    layer = network.get_layer("anchors")  # of two stages "rpn_anchors"
     shapes = fitting.fit(fitting.sides(boxes), layer.strides, [len(level) for level in layer.shapes])
 
 The same boxes, in whatever order, give the same anchors.

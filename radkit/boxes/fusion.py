@@ -53,7 +53,9 @@ def fuse(
 
     Source: Solovyev et al. 2021, https://arxiv.org/abs/1910.13302, section 3; weights of single boxes are ours.
     """
-    boxes, scores = suppression.given(boxes, scores, min(most, room), iou_threshold)
+    boxes, scores = suppression.given(
+        boxes, scores, min(most, room), iou_threshold, score_threshold, labels=labels, weights=weights
+    )
     seen = [ops.zeros_like(scores) + ops.cast(x, "float32") for x in (views, 1.0 if weights is None else weights)]
     labels = ops.cast(ops.convert_to_tensor(labels), "int32")
     if score_threshold < 0:

@@ -62,7 +62,12 @@ def clip(boxes: Any, sizes: Any) -> Any:
     Args:
         boxes: (..., 2 * rank).
         sizes: The image's spatial sizes, (rank,) numbers or a tensor.
+
+    Raises:
+        UserError: Sizes of another rank.
     """
+    if isinstance(sizes, list | tuple) and len(sizes) != rank(boxes):
+        raise UserError(f"boxes of {rank(boxes)} axes in an image of {len(sizes)}; the same number was expected")
     limits = ops.cast(
         ops.stack([*sizes, *sizes]) if isinstance(sizes, list | tuple) else ops.tile(sizes, 2), boxes.dtype
     )

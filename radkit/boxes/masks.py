@@ -142,6 +142,35 @@ def drawn(
     return mask
 
 
+def filled(masks: np.ndarray, boxes: np.ndarray, sizes: Sequence[int], threshold: float = 0.5) -> np.ndarray:
+    """Returns what masks within boxes draw on an image, (*sizes) uint8: k + 1 where box k's is at the threshold.
+
+    Between the middles of a mask's cells values are interpolated linearly. Where several are, it is the first one's.
+
+    Args:
+        masks: (n, *size) float, each filling its box; 255 at most.
+        boxes: (n, 2 * rank).
+        sizes: Of the image.
+        threshold: From where on a voxel belongs to it.
+    """
+    numbered = np.zeros(tuple(sizes), np.uint8)
+    rank = len(numbered.shape)
+    for number in range(len(masks) - 1, -1, -1):  # the first one lies above
+        low, high = boxes[number, :rank], boxes[number, rank:]
+        # Voxels whose middle lies within the box.
+        first = np.clip(np.ceil(low - 0.5), 0, sizes).astype(int)
+        last = np.clip(np.ceil(high - 0.5), first, sizes).astype(int)
+        values = masks[number].astype(np.float64)
+        for axis, size in enumerate(masks.shape[1:]):
+            middles = np.arange(first[axis], last[axis]) + 0.5
+            place = (middles - low[axis]) / max(high[axis] - low[axis], 1e-6) * size - 0.5
+            shares = np.maximum(1 - np.abs(np.clip(place, 0, size - 1)[:, None] - np.arange(size)), 0)
+            values = np.moveaxis(np.tensordot(shares, values, (1, axis)), 0, axis)
+        part = numbered[tuple(slice(a, b) for a, b in zip(first, last))]
+        part[values >= threshold] = number + 1
+    return numbered
+
+
 def _draw(mask: np.ndarray, box: np.ndarray, value: int, whole: bool) -> None:
     rank = mask.ndim
     middle = (box[:rank] + box[rank:]) / 2

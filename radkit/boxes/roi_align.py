@@ -29,7 +29,7 @@ def roi_align(
     Args:
         maps: One a level, (batch, *spatial, channels), all of one width.
         boxes: (batch, n, 2 * rank), edges in the image's voxels. Where a box holds nothing, as padding, the result is
-            finite and means nothing.
+            finite and means nothing; of edges that are no numbers it is 0.
         levels: (batch, n) int, the map that each box is read from; None: as `by_size` says.
         strides: One a level: voxels of the image a voxel of the map, one number or one an axis.
         size: Cells along each axis; one number: along all.
@@ -128,6 +128,7 @@ def _taps(low: Any, high: Any, extent: Any, cells: int, samples: int) -> tuple[A
     """
     share = (ops.arange(cells * samples, dtype="float32") + 0.5) / (cells * samples)
     point = low[..., None] + share * (high - low)[..., None] - 0.5
+    point = ops.where(ops.isfinite(point), point, -2.0)  # outside: edges that are no numbers read 0, nowhere
     last = ops.cast(extent, "float32")[..., None] - 1.0
     is_near = ops.cast(ops.logical_and(point >= -1.0, point <= last + 1.0), "float32") / samples
     point = ops.minimum(ops.maximum(point, 0.0), last)

@@ -4,8 +4,10 @@ Everything here takes lists of fixed length, pads what it returns, and compiles 
 Nothing is learned through it. Boxes that hold nothing, as padding, are never kept.
 """
 
+import math
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from radkit.boxes import geometry
@@ -45,7 +47,7 @@ def nms(
     Raises:
         UserError: Shapes that do not belong together, `most` below 1, or a threshold outside of 0 to 1.
     """
-    boxes, scores = given(boxes, scores, most, iou_threshold)
+    boxes, scores = given(boxes, scores, most, iou_threshold, score_threshold, groups=groups)
     rows, tiles = _sorted(boxes, scores, score_threshold, groups)
     batch, rank = ops.shape(rows)[1], geometry.rank(boxes)
     chunk = min(CHUNK, most)
@@ -89,8 +91,22 @@ def _nothing(rank: int) -> Any:
     return ops.convert_to_tensor([[[0.0, 0.0, -1.0, 1.0] + [0.0] * (2 * rank)]], dtype="float32")
 
 
-def given(boxes: Any, scores: Any, most: int, iou_threshold: float) -> tuple[Any, Any]:
-    """Returns boxes and scores as float32 that nothing is learned through; refuses what cannot be suppressed."""
+def given(
+    boxes: Any, scores: Any, most: int, iou_threshold: float, score_threshold: float, **lists: Any
+) -> tuple[Any, Any]:
+    """Returns boxes and scores as float32 that nothing is learned through; refuses what cannot be suppressed.
+
+    Args:
+        boxes: (batch, n, 2 * rank).
+        scores: (batch, n).
+        most: Boxes that are kept at most.
+        iou_threshold: 0 to 1.
+        score_threshold: Any number.
+        lists: By name what else stands beside each box, (batch, n), or None.
+
+    Raises:
+        UserError: See `nms`.
+    """
     boxes, scores = (ops.stop_gradient(ops.cast(ops.convert_to_tensor(x), "float32")) for x in (boxes, scores))
     geometry.rank(boxes)
     if len(boxes.shape) != 3 or len(scores.shape) != 2:
@@ -98,12 +114,24 @@ def given(boxes: Any, scores: Any, most: int, iou_threshold: float) -> tuple[Any
             f"boxes of shape {tuple(boxes.shape)} and scores of shape {tuple(scores.shape)}: (batch, n, edges) and "
             "(batch, n) were expected"
         )
-    if most < 1 or not 0 <= iou_threshold <= 1:
+    for name, value in {"scores": scores, **lists}.items():
+        if value is not None and not _as_long(boxes, value):
+            raise UserError(
+                f"{name} of shape {tuple(np.shape(value))} for boxes of shape {tuple(boxes.shape)}: one number a box "
+                "was expected"
+            )
+    if most < 1 or most != int(most) or not 0 <= iou_threshold <= 1 or math.isnan(score_threshold):
         raise UserError(
-            f"suppression with most={most}, iou_threshold={iou_threshold}: at least 1 box and a threshold from 0 to 1 "
-            "are expected"
+            f"suppression with most={most}, iou_threshold={iou_threshold}, score_threshold={score_threshold}: at least "
+            "1 box, a threshold from 0 to 1 and one that is a number are expected"
         )
     return boxes, scores
+
+
+def _as_long(boxes: Any, values: Any) -> bool:
+    """Returns whether there is one value a box, as far as sizes are known before anything runs."""
+    sizes = tuple(np.shape(values))
+    return len(sizes) == 2 and all(None in pair or pair[0] == pair[1] for pair in zip(sizes, boxes.shape[:2]))
 
 
 def holds(boxes: Any) -> Any:
@@ -237,8 +265,8 @@ def soft_nms(
 
     Source: Bodla et al. 2017, https://arxiv.org/abs/1704.04503, equations 2 and 3.
     """
-    boxes, scores = given(boxes, scores, most, iou_threshold)
-    if method not in ("gaussian", "linear") or sigma <= 0 or score_threshold < 0:
+    boxes, scores = given(boxes, scores, most, iou_threshold, score_threshold, groups=groups)
+    if method not in ("gaussian", "linear") or not sigma > 0 or score_threshold < 0:
         raise UserError(
             f"soft_nms with method={method!r}, sigma={sigma}, score_threshold={score_threshold}: gaussian or linear, a "
             "sigma above 0 and a threshold of 0 or more are expected"

@@ -126,6 +126,8 @@ def test_millimetres_are_voxels_by_the_spacing() -> None:
     [
         ({"sizes": ()}, "above 0 expected"),
         ({"sizes": (0.0,)}, "above 0 expected"),
+        ({"sizes": (float("nan"),)}, "above 0 expected"),
+        ({"sizes": (4.0,), "ratios": (float("nan"),)}, "above 0 expected"),
         ({"sizes": (8.0,), "ratios": ()}, "above 0 expected"),
         ({"sizes": (8.0,), "ratios": (-1.0,)}, "above 0 expected"),
         ({"sizes": (8.0,), "octaves": 0}, "octaves 0"),
@@ -144,3 +146,17 @@ def test_sides_that_are_none_are_refused(settings: dict[str, Any], said: str) ->
 def test_levels_that_do_not_fit_are_refused(shapes: Any, strides: Any) -> None:
     with pytest.raises(UserError, match="one list of shapes, none empty"):
         anchors.Anchors(shapes, strides)
+
+
+@pytest.mark.parametrize(
+    ("sides", "stride"), [((0.0, 4.0), (4, 4)), ((4.0, float("nan")), (4, 4)), ((4.0, 4.0), (0, 4))]
+)
+def test_anchors_of_no_extent_or_stride_are_refused(sides: Any, stride: Any) -> None:
+    with pytest.raises(UserError, match="numbers above 0 were expected"):
+        anchors.Anchors([[sides]], [stride])
+
+
+def test_another_number_of_maps_than_of_levels_is_refused() -> None:
+    layer = anchors.Anchors([[(4.0, 4.0)]], [(2, 2)])
+    with pytest.raises(UserError, match="2 maps for anchors of 1 levels"):
+        layer([np.zeros((1, 3, 3, 1), np.float32)] * 2)

@@ -295,3 +295,14 @@ def test_what_does_not_go_together_is_refused() -> None:
         assigning.max_iou(CELLS[None], CELLS[None], LEVELS[None], negative=0.6)
     with pytest.raises(UserError, match=r"anchors \(1, 20, 4\) and boxes \(1, 1, 6\)"):
         assigning.bipartite(CELLS[None], np.zeros((1, 1, 6), np.float32), [[0]])
+    with pytest.raises(UserError, match=r"positive=1.5: 0 <= negative <= positive <= 1"):
+        assigning.max_iou(CELLS[None], CELLS[None], LEVELS[None], positive=1.5)
+    with pytest.raises(UserError, match=r"labels of shape \(1, 2\) for boxes of shape \(1, 1, 4\)"):
+        assigning.bipartite(CELLS[None], np.zeros((1, 1, 4), np.float32), [[0, 1]])
+    given = (CELLS[None], CELLS[None], LEVELS[None])
+    with pytest.raises(UserError, match="atss with top=0"):
+        assigning.atss(*given, levels=LEVELS[None], top=0)
+    with pytest.raises(UserError, match="centre with radius=nan"):
+        assigning.centre(*given, levels=LEVELS[None], radius=float("nan"))
+    with pytest.raises(UserError, match="sim_ota with candidates=0"):
+        assigning.sim_ota(*given, predicted=CELLS[None], scores=np.ones((1, len(CELLS), 1)), candidates=0)

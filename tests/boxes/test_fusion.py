@@ -116,3 +116,5 @@ def test_what_cannot_be_fused_is_refused():
         fusion.fuse(np.zeros((1, 3, 4)), np.zeros((1, 3)), np.zeros((1, 3)), score_threshold=-1.0)
     with pytest.raises(UserError, match="at least 1 box"):
         fusion.fuse(np.zeros((1, 3, 4)), np.zeros((1, 3)), np.zeros((1, 3)), room=0)
+    with pytest.raises(UserError, match=r"labels of shape \(1, 2\)"):
+        fusion.fuse(np.zeros((1, 3, 4)), np.zeros((1, 3)), np.zeros((1, 2)))

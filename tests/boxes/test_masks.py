@@ -6,6 +6,7 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from radkit.boxes import masks
 from radkit.errors import UserError
@@ -141,3 +142,23 @@ def test_an_ellipsoid_is_as_large_as_one() -> None:
 def test_what_is_no_mask_is_refused(made_wrong, said: str) -> None:
     with pytest.raises(UserError, match=said):
         made_wrong()
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_masks_within_boxes_are_those_of_an_interpolation_and_the_first_lies_above(rank: int) -> None:
+    random, sizes = np.random.default_rng(rank), (14, 11, 12)[:rank]
+    given = random.uniform(size=(5, *(4, 5, 3)[:rank])).astype(np.float32)
+    low = random.uniform(-3, 8, (5, rank))
+    boxes = np.concatenate([low, low + random.uniform(0.5, 9, (5, rank))], axis=1)
+    expected = np.zeros(sizes, np.uint8)
+    for at in np.ndindex(*sizes):
+        middle = np.array(at) + 0.5
+        for number, (mask, box) in enumerate(zip(given, boxes), 1):
+            start, end = box[:rank], box[rank:]
+            place = ((middle - start) / (end - start) * mask.shape - 0.5)[:, None]
+            value = ndimage.map_coordinates(mask.astype(np.float64), place, order=1, mode="nearest")[0]
+            if (start <= middle).all() and (middle < end).all() and value >= 0.5:
+                expected[at] = number
+                break
+    assert np.array_equal(masks.filled(given, boxes, sizes), expected)
+    assert len(np.unique(expected)) > 3

@@ -112,3 +112,9 @@ def test_features_keep_their_dtype():
 def test_what_does_not_belong_together_is_refused(strides, size, samples):
     with pytest.raises(UserError, match=r"expected"):
         roi_align.roi_align([np.zeros((1, 4, 4, 1))], np.zeros((1, 1, 4)), None, strides, size, samples)
+
+
+def test_edges_that_are_no_numbers_read_nothing():
+    boxes = np.array([[[0, 0, 4, 4], [np.nan, 0, 4, 4], [0, -np.inf, 4, np.inf]]], np.float32)
+    found = roi_align.roi_align([np.ones((1, 4, 4, 1), np.float32)], boxes, None, [1], size=2)
+    np.testing.assert_array_equal(np.array(found)[0, :, 0, 0, 0], [1.0, 0.0, 0.0])

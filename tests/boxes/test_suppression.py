@@ -160,6 +160,10 @@ def test_best_softly_lowers_scores_and_compiles():
         (((3, 4), (3,)), {}, "batch, n"),
         (((1, 3, 4), (1, 3)), {"most": 0}, "at least 1 box"),
         (((1, 3, 4), (1, 3)), {"iou_threshold": 1.5}, "from 0 to 1"),
+        (((1, 3, 4), (1, 3)), {"most": 2.5}, "at least 1 box"),
+        (((1, 3, 4), (1, 3)), {"score_threshold": float("nan")}, "score_threshold=nan"),
+        (((1, 3, 4), (1, 2)), {}, r"scores of shape \(1, 2\) for boxes of shape \(1, 3, 4\): one number a box"),
+        (((1, 3, 4), (1, 3)), {"groups": np.zeros((1, 4), int)}, r"groups of shape \(1, 4\)"),
     ],
 )
 def test_what_cannot_be_suppressed_is_refused(shapes, more, told):
@@ -170,5 +174,7 @@ def test_what_cannot_be_suppressed_is_refused(shapes, more, told):
 def test_settings_of_soft_nms_and_best_are_refused_by_name():
     with pytest.raises(UserError, match="hard"):
         suppression.soft_nms(np.zeros((1, 3, 4)), np.zeros((1, 3)), method="hard")
+    with pytest.raises(UserError, match="sigma=nan"):
+        suppression.soft_nms(np.zeros((1, 3, 4)), np.zeros((1, 3)), sigma=float("nan"))
     with pytest.raises(UserError, match="classes"):
         suppression.best(np.zeros((1, 3, 4)), np.zeros((1, 3)))
