@@ -58,7 +58,7 @@ class Radkit(model_workers.Radkit):
             extra_levels=LEVELS - 3, norm="group", anchors=shapes,
         )  # fmt: skip
         loss_of = losses.find("detection", "retinanet")
-        optimizer = self.adam.AdamW(1e-3)
+        optimizer = self.new_optimizer()
         optimizer.build(network.trainable_variables)
 
         @tf.function

@@ -58,11 +58,12 @@ class Radkit:
         import tensorflow as tf
 
         from radkit import models
-        from trainers import adam
+        from trainers import optimizers, rules
 
         keras.config.set_dtype_policy({"bfloat16": "mixed_bfloat16", "float32": "float32"}[precision])
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        self.case, self.tf, self.models, self.adam = case, tf, models, adam
+        self.case, self.tf, self.models = case, tf, models
+        self.new_optimizer = lambda: optimizers.Optimizer(rules.adamw(), 1e-3)
 
     def build(self) -> None:
         """Makes the network and traces its steps."""
@@ -70,7 +71,7 @@ class Radkit:
         settings: dict[str, Any] = {"filters": FILTERS} if case.network == "basic_unet" else {"layout": "torch"}
         shape = (*case.sizes, 1)
         network = self.models.build(case.network, input_shape=shape, num_classes=case.classes, **settings)
-        optimizer = self.adam.AdamW(1e-3)  # the trainer's; without decay it is Adam
+        optimizer = self.new_optimizer()  # the trainer's; without decay it is Adam
         optimizer.build(network.trainable_variables)
         image, label = (tf.constant(array) for array in case.arrays())
 

@@ -8,7 +8,8 @@ what neighbours share, parts may remain: let the overlap be as long as the large
 
 **Flips**: boxes found in mirrored images are mirrored back, and settled with those of the image itself.
 
-Each window and each mirrored image is settled by itself first; with `soft_nms` scores so fall twice.
+Each window and each mirrored image is settled by itself first; with `soft_nms` that leaves out nothing and lowers no
+score, so that scores fall once, when all are joined.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from radkit.models import layers
 
 TOUCHES = 1.0
 """Voxels: what is as near as this to a window's border touches it."""
+SOFT = 4
+"""With `soft_nms`, boxes of a window or a mirrored image that are joined, times `most_detections`."""
 
 Finder = Callable[[Any], Any]  # from images to rows: see `_rows`
 
@@ -109,7 +112,7 @@ def apply(
     else:
         rows = find(image)
     joined = _of_rows(rows, rank, masks)
-    joined["boxes"] = geometry.clip(joined["boxes"], list(sizes))
+    joined = detections.clipped(joined, list(sizes))
     if settings.get("suppress") == "fusion":
         joined["views"] = 2.0 ** sum(flip) * _windows_that_see(joined["boxes"], sizes, window, overlap)
     return detections.settled(joined, **settings)
@@ -142,6 +145,9 @@ def _of_rows(rows: Any, rank: int, masks: Sequence[int]) -> detections.Boxes:
 def _with_flips(network: wrapped.Network, axes: Sequence[int], masks: list[int], settings: dict[str, Any]) -> Finder:
     """Returns the function from images to the rows found in them and in their mirror images, (batch, k, ...)."""
     number = 2 ** len(axes)
+    if settings.get("suppress") == "soft_nms":
+        most = SOFT * settings.get("most_detections", 100)
+        settings = {**settings, "suppress": "nms", "iou_threshold": 1.0, "most_detections": most}
 
     def find(image: Any) -> Any:
         rank = len(image.shape) - 2
@@ -274,5 +280,6 @@ def _each(function: Callable[[Any], Any], number: Any) -> Any:
         return found
 
     free = tf.TensorSpec([None, None, None], tf.float32)
-    found = tf.map_fn(keeping, tf.range(number), fn_output_signature=free, parallel_iterations=1)
+    as_it_is = tf.autograph.experimental.do_not_convert(keeping)
+    found = tf.map_fn(as_it_is, tf.range(number), fn_output_signature=free, parallel_iterations=1)
     return tf.ensure_shape(found, [None, *shape])

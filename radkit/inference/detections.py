@@ -10,6 +10,7 @@ An answer is a dict: `boxes` (batch, most, 2 * rank) float32, low then high edge
 box.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,12 +19,15 @@ from keras import ops
 
 from radkit.boxes import fusion, geometry, suppression
 from radkit.errors import UserError
+from radkit.inference import mask_grids
 
 Boxes = dict[str, Any]
 
 BEFORE = 1000
 """Pairs of place and class that are looked at, the surest ones."""
 _NAMES = ("boxes", "scores", "labels", "count")
+_SUPPRESS = ("nms", "soft_nms", "fusion")
+_WAYS = "nms, soft_nms or fusion"
 
 
 def found(
@@ -70,7 +74,7 @@ def candidates(outputs: Mapping[str, Any], sizes: Any = None) -> Boxes:
     """
     if isinstance(outputs, Mapping) and "mask_logits" in outputs:
         chosen = _with_masks(outputs)
-        return chosen if sizes is None else {**chosen, "boxes": geometry.clip(chosen["boxes"], list(sizes))}
+        return chosen if sizes is None else clipped(chosen, list(sizes))
     if not isinstance(outputs, Mapping) or not {"boxes", "scores"} <= set(outputs):
         there = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
         raise UserError(
@@ -82,6 +86,14 @@ def candidates(outputs: Mapping[str, Any], sizes: Any = None) -> Boxes:
         # Places beside the image, in what the network pads it with, take no room from those within.
         scores = ops.where(geometry.volume(boxes)[..., None] > 0.0, scores, 0.0)
     return dict(zip(_NAMES, suppression.pairs(boxes, scores, BEFORE)))
+
+
+def clipped(given: Boxes, sizes: Any) -> Boxes:
+    """Returns an answer with its boxes cut at an image's borders, and with them their masks, where there are any."""
+    inner = geometry.clip(given["boxes"], sizes)
+    if "masks" not in given:
+        return {**given, "boxes": inner}
+    return {**given, "boxes": inner, "masks": mask_grids.within(given["masks"], given["boxes"], inner)}
 
 
 def _with_masks(outputs: Mapping[str, Any]) -> Boxes:
@@ -142,7 +154,7 @@ def settled(
     elif suppress == "soft_nms":
         index, left, valid = suppression.soft_nms(boxes, scores, groups=groups, **asked)
     else:
-        raise UserError(f"suppress must be nms, soft_nms or fusion, not {suppress!r}")
+        raise UserError(f"suppress must be {_WAYS}, not {suppress!r}")
     chosen = {name: _taken(value, index) for name, value in kept.items()}
     return padded(chosen if suppress == "nms" else {**chosen, "scores": left}, valid)
 
@@ -165,6 +177,24 @@ def _taken(values: Any, index: Any) -> Any:
     return ops.take_along_axis(values, index, axis=1)
 
 
+def check(settings: Mapping[str, Any]) -> None:
+    """Refuses settings that `found` does not have, and values that make no sense.
+
+    Raises:
+        UserError: It names the setting, its value, and what was expected.
+    """
+    known = [name for name in inspect.signature(found).parameters if name not in ("outputs", "sizes")]
+    for name, value in settings.items():
+        if name not in known:
+            raise UserError(f"what a detector found has no setting {name!r}; there are: {', '.join(known)}")
+        if name == "suppress" and value not in _SUPPRESS:
+            raise UserError(f"suppress must be {_WAYS}, not {value!r}")
+        if name.endswith("_threshold") and not 0 <= value <= 1:
+            raise UserError(f"{name} must be from 0 to 1, not {value}")
+        if name == "most_detections" and (value < 1 or value != int(value)):
+            raise UserError(f"most_detections must be a whole number of at least 1, not {value}")
+
+
 @keras.saving.register_keras_serializable("radkit")
 class Found(keras.layers.Layer):
     """What a detector found, of a dict of its image (`image`) and its answer; see `found` for the settings."""
@@ -172,6 +202,7 @@ class Found(keras.layers.Layer):
     def __init__(self, settings: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", "autocast": False, "trainable": False, **kwargs})
         self.settings = dict(settings or {})
+        check(self.settings)
 
     def call(self, inputs: Mapping[str, Any]) -> Boxes:
         """Returns the answer."""
@@ -204,7 +235,7 @@ def model(network: keras.Model, **settings: Any) -> keras.Model:
         settings: `found`'s.
 
     Raises:
-        UserError: The network is no detector.
+        UserError: The network is no detector, or a setting makes no sense.
 
     Example:
         >>> from radkit import models

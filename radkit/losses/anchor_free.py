@@ -11,7 +11,7 @@ from keras import ops
 
 from radkit.boxes import assigning, geometry
 from radkit.errors import UserError
-from radkit.losses import box_regression, detection, focusing
+from radkit.losses import box_regression, detection, focusing, settings
 
 
 def fcos(
@@ -47,6 +47,8 @@ def fcos(
 
     Source: Tian et al. 2019, https://arxiv.org/abs/1904.01355, equations 2 and 3.
     """
+    settings.from_nought(gamma=gamma, box_weight=box_weight, quality_weight=quality_weight)
+    settings.alpha(alpha)
     outputs = detection.as_float32(outputs)
     boxes, labels = detection.told(truth)
     cells, levels = outputs["anchors"], outputs["levels"]
@@ -112,6 +114,7 @@ def yolox(
 
     Source: Ge et al. 2021, https://arxiv.org/abs/2107.08430.
     """
+    settings.from_nought(box_weight=box_weight, l1_weight=l1_weight, quality_weight=quality_weight, gamma=gamma)
     outputs = detection.as_float32(outputs)
     boxes, labels = detection.told(truth)
     index = assigning.sim_ota(

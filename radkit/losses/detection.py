@@ -13,7 +13,7 @@ from keras import ops
 
 from radkit.boxes import assigning, coder, geometry, sampling
 from radkit.errors import UserError
-from radkit.losses import box_regression, focusing
+from radkit.losses import box_regression, focusing, settings
 
 Assigner = Literal["max_iou", "atss", "bipartite"]
 Classification = Literal["focal", "quality_focal", "cross_entropy"]
@@ -88,6 +88,8 @@ def retinanet(
     Source: Lin et al. 2017, https://arxiv.org/abs/1708.02002; quality focal loss: Li et al. 2020,
     https://arxiv.org/abs/2006.04388.
     """
+    settings.from_nought(gamma=gamma, ratio=ratio, beta=beta, box_weight=box_weight)
+    settings.alpha(alpha)
     outputs = as_float32(outputs)
     boxes, labels = told(truth)
     if assigner == "max_iou":
@@ -137,6 +139,7 @@ def ssd(
 
     Source: Liu et al. 2016, https://arxiv.org/abs/1512.02325, section 2.2.
     """
+    settings.from_nought(ratio=ratio, beta=beta, box_weight=box_weight)
     outputs = as_float32(outputs)
     boxes, labels = told(truth)
     matched = match(
@@ -169,6 +172,7 @@ def multibox(
 
     Source: Erhan et al. 2014, https://arxiv.org/abs/1312.2249, equations 1-4.
     """
+    settings.from_nought(box_weight=box_weight)
     outputs = as_float32(outputs)
     boxes, labels = told(truth)
     matched = match(assigning.bipartite(outputs["anchors"], boxes, labels), boxes, labels)
@@ -210,7 +214,8 @@ def told(truth: Mapping[str, Any]) -> tuple[Any, Any]:
         raise UserError(f"truth of a detector is a dict of 'boxes' and 'labels', not {there}")
     boxes = ops.stop_gradient(ops.cast(ops.convert_to_tensor(truth["boxes"]), "float32"))
     labels = ops.cast(ops.convert_to_tensor(truth["labels"]), "int32")
-    if len(boxes.shape) != 3 or len(labels.shape) != 2:
+    pairs = zip(boxes.shape[:2], labels.shape)
+    if len(boxes.shape) != 3 or len(labels.shape) != 2 or any(a != b for a, b in pairs if None not in (a, b)):
         raise UserError(
             f"boxes {tuple(boxes.shape)} and labels {tuple(labels.shape)}: (batch, n, edges) and (batch, n) expected"
         )

@@ -12,7 +12,7 @@ from keras import ops
 
 from radkit.boxes import assigning, sampling
 from radkit.errors import UserError
-from radkit.losses import box_masks, box_regression, detection, focusing, segmentation
+from radkit.losses import box_masks, box_regression, detection, focusing, segmentation, settings
 
 Order = Literal["random", "hardest"]
 
@@ -58,6 +58,7 @@ def faster_rcnn(
 
     Source: Ren et al. 2015, https://arxiv.org/abs/1506.01497, equation 1.
     """
+    settings.from_nought(rpn_weight=rpn_weight)
     outputs = detection.as_float32(outputs)
     boxes, labels = detection.told(truth)
     # Whatever the class, there is something.
@@ -109,6 +110,7 @@ def fast_rcnn(
 
     Source: Girshick 2015, https://arxiv.org/abs/1504.08083, section 2.3.
     """
+    settings.from_nought(beta=beta, box_weight=box_weight)
     outputs = detection.as_float32(outputs)
     boxes, labels = detection.told(truth)
     index = assigning.max_iou(outputs["anchors"], boxes, labels, positive=positive, negative=negative, rescue=False)
@@ -171,6 +173,7 @@ def mask_rcnn(
 
     Source: He et al. 2017, https://arxiv.org/abs/1703.06870, section 3.
     """
+    settings.from_nought(mask_weight=mask_weight)
     if truth.get("mask") is None:
         raise UserError(
             "mask_rcnn learns masks, and the truth has none; name data.mask_labels, or take faster_rcnn without"
@@ -239,6 +242,7 @@ def retina_unet(
         classification=classification, gamma=gamma, alpha=alpha, ratio=ratio, least=least,
         box_loss=box_loss, beta=beta, box_weight=box_weight,
     )  # fmt: skip
+    settings.from_nought(segmentation_weight=segmentation_weight)
     logits, mask = outputs["segmentation"], truth.get("mask")
     if mask is None:
         mask = box_masks.drawn(*detection.told(truth), ops.shape(logits)[1:-1], pseudo_shape)

@@ -15,6 +15,7 @@ What a family has beside them its file tells. `radkit.losses.detection` learns f
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import keras
@@ -56,12 +57,27 @@ def tower(
         norm: As `layers.normalize` knows it.
         activation: Likewise.
         name: Its layers' names begin so; None: Keras's names.
+
+    Raises:
+        UserError: No such depth.
     """
+    at_least(0, depth=depth)
     for number in range(depth):
         of_layer = None if name is None else f"{name}_{number}"
         x = layers.convolve(x, filters, 3, bias=norm == "none", name=of_layer)
         x = layers.normalize(x, norm, activation, name=of_layer and f"{of_layer}_norm")
     return x
+
+
+def at_least(least: int, **settings: int) -> None:
+    """Refuses settings that are no whole numbers from `least` on.
+
+    Raises:
+        UserError: It names the setting and its value.
+    """
+    for name, value in settings.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise UserError(f"{name} must be a whole number from {least} on, not {value!r}")
 
 
 def predict(x: Any, width: int, *, prior: float = 0.5, size: int = 3, name: str | None = None) -> Any:
@@ -217,9 +233,14 @@ def anchor_shapes(
         edges = tuple(sizes) or tuple(4.0 * max(level) for level in strides)
         _one_a_level("sizes", len(edges), len(strides))
         return anchors.shapes(edges, ratios, octaves, rank)
+    if isinstance(given, str):
+        raise UserError(
+            f"anchors={given!r}: lists of sides were expected; 'fit' is understood by `radkit train`, and in code "
+            "radkit.boxes.fitting finds them"
+        )
     _one_a_level("lists of anchors", len(given), len(strides))
     for shape in (shape for level in given for shape in level):
-        if len(shape) != rank or min(shape) <= 0:
+        if len(shape) != rank or not all(0 < side < math.inf for side in shape):
             raise UserError(f"an anchor of sides {tuple(shape)}: {rank} numbers above 0 were expected")
     return [[tuple(float(side) for side in shape) for shape in level] for level in given]
 

@@ -91,6 +91,8 @@ def build(
     """
     if cut not in ("maps", "image"):
         raise UserError(f"cut {cut!r} is none; there are: maps, image")
+    if num_proposals is not None:
+        box_heads.at_least(1, num_proposals=num_proposals)
     rank = len(input_shape) - 1
     if cut == "image":
         inputs: Any = keras.Input(input_shape, name="image")

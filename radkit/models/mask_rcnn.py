@@ -16,7 +16,7 @@ from keras import ops
 
 from radkit.boxes import geometry, suppression
 from radkit.errors import UserError
-from radkit.models import faster_rcnn, layers, proposals
+from radkit.models import box_heads, faster_rcnn, layers, proposals
 
 TASK = "detection"
 LOSS = "mask_rcnn"
@@ -122,6 +122,8 @@ def build(
 
     Source: He et al. 2017, https://arxiv.org/abs/1703.06870.
     """
+    box_heads.at_least(0, mask_depth=mask_depth, mask_grid=mask_grid)
+    box_heads.at_least(1, found=found)
     of_boxes = faster_rcnn.stages(
         input_shape, num_classes, encoder, encoder_settings, levels, extra_levels, filters, norm, sizes, ratios,
         octaves, anchors, before, most, iou_threshold, size, hidden,

@@ -7,6 +7,7 @@ fewer proposals than asked for the rest holds nothing: edges of 0, scores of 0. 
 proposal; which of them teach it is the loss's to choose.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ class CutOut(keras.layers.Layer):
     ) -> None:
         # Boxes stay float32 under mixed precision: nothing is cast on its way in.
         super().__init__(**{"autocast": False, **kwargs})
-        if min(*size, enlarged) <= 0:
+        if not all(0 < one < math.inf for one in (*size, enlarged)):
             raise UserError(f"a grid of {tuple(size)} in boxes {enlarged} times as large; above 0 was expected")
         self.strides = [tuple(int(step) for step in level) for level in strides]
         self.size, self.enlarged = tuple(int(side) for side in size), float(enlarged)

@@ -67,6 +67,7 @@ def build(
     Raises:
         UserError: Levels that the backbone does not have, or fewer than two.
     """
+    box_heads.at_least(0, depth=depth, blocks=blocks)
     rank = len(input_shape) - 1
     join = functools.partial(path_aggregation, blocks=blocks)
     inputs, maps, strides = box_heads.pyramid(

@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from radkit import config
@@ -10,6 +11,7 @@ from radkit.planning.search import Plan
 
 _SIDES = re.compile(r"\b(left|right|[lr]t?)\b", re.IGNORECASE)
 _COARSE_PATCH = 3  # a patch so many times shorter along one axis is turned about that axis only
+_NO_REASONS: Mapping[str, str] = MappingProxyType({})
 _LONG = 1.5  # a 2-D patch so many times longer than wide is hardly turned
 
 
@@ -92,13 +94,28 @@ def text(plan: Plan, planned: config.Experiment, *, budget_gib: float, precision
         budget_gib: What the plan was asked to keep within.
         precision: In which its memory was predicted.
     """
-    names = sorted(_classes(planned), key=lambda name: (name != "Experiment", name))
+    about = _about(plan, budget_gib, precision)
+    return config_file(planned, "planned by radkit plan, by nnU-Net's rules.", about, _reasons(plan, planned))
+
+
+def config_file(
+    experiment: config.Experiment, origin: str, about: Sequence[str], reasons: Mapping[str, str] = _NO_REASONS
+) -> str:
+    """Returns the Python file of an experiment, as `--config` takes it: what is as by default is left out.
+
+    Args:
+        experiment: The experiment.
+        origin: Where it comes from, in a line; no more than 100 characters.
+        about: More lines of the file's docstring.
+        reasons: Why, by the setting's path; they stand above the settings.
+    """
+    names = sorted(_classes(experiment), key=lambda name: (name != "Experiment", name))
     lines = [
-        f'"""{planned.data.dataset}: planned by radkit plan, by nnU-Net\'s rules.',
+        f'"""{experiment.data.dataset}: {origin}',
         "",
-        f"    radkit train --config THIS_FILE --input DATA_SET --output runs/{planned.data.dataset}",
+        f"    radkit train --config THIS_FILE --input DATA_SET --output runs/{experiment.data.dataset}",
         "",
-        *_about(plan, budget_gib, precision),
+        *about,
         '"""',
         "",
         f"from radkit.config import {', '.join(names)}",
@@ -106,7 +123,7 @@ def text(plan: Plan, planned: config.Experiment, *, budget_gib: float, precision
         "",
         "def get_config() -> Experiment:",
         '    """Returns the experiment."""',
-        f"    return {_source(planned, '', _reasons(plan, planned), 1)}",
+        f"    return {_source(experiment, '', reasons, 1)}",
         "",
     ]
     return "\n".join(lines)
@@ -182,7 +199,7 @@ def _differing(section: Any) -> list[str]:
     ]
 
 
-def _source(value: Any, path: str, reasons: dict[str, str], depth: int) -> str:
+def _source(value: Any, path: str, reasons: Mapping[str, str], depth: int) -> str:
     """Returns a value as Python, a section's fields on lines of their own below their reasons."""
     inner, outer = "    " * (depth + 1), "    " * depth
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -180,6 +180,18 @@ def test_other_ways_than_to_keep_the_surest() -> None:
         detections.found(outputs, suppress="none")
 
 
+def test_scores_fall_once_where_windows_and_mirrored_images_are_joined() -> None:
+    def network(image: Any, training: bool = False) -> dict[str, Any]:
+        boxes = ops.convert_to_tensor([[[2.0, 2, 6, 6], [2, 2, 6, 7]]])
+        return {"boxes": boxes, "scores": ops.convert_to_tensor([[[0.9], [0.8]]])}
+
+    image, asked = np.zeros((1, 8, 9, 1), np.float32), {"suppress": "soft_nms"}
+    alone = plain(box_windows.apply(network, image, **asked))
+    once = plain(box_windows.apply(network, image, window=(8, 9), **asked))
+    assert once == alone
+    assert [score for _, score, _ in alone] == [0.9, pytest.approx(0.8 * np.exp(-(0.8**2) / 0.5), abs=1e-4)]
+
+
 def test_masks_are_turned_back() -> None:
     def network(image: Any, training: bool = False) -> dict[str, Any]:
         part = ops.stack([image[:, :2, :2, 0], image[:, 2:4, 4:6, 0]], axis=1)
@@ -205,6 +217,25 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         box_windows.apply(knowing, image, flip=(True,))
     with pytest.raises(UserError, match="window must be 2 sizes"):
         box_windows.apply(knowing, image, window=(8, 8, 8))
+    with pytest.raises(UserError, match="boxes of 2 axes in an image of 3"):
+        detections.found(knowing(image), (8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"most": 5}, "no setting 'most'; there are: score_threshold, suppress"),
+        ({"suppress": "hard"}, "suppress must be nms, soft_nms or fusion, not 'hard'"),
+        ({"iou_threshold": 3.0}, "iou_threshold must be from 0 to 1, not 3.0"),
+        ({"score_threshold": float("nan")}, "score_threshold must be from 0 to 1, not nan"),
+        ({"most_detections": 0}, "most_detections must be a whole number of at least 1, not 0"),
+    ],
+)
+def test_a_detector_of_settings_that_make_no_sense_is_refused_before_it_is_asked(
+    setting: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        detections.Found(setting)
 
 
 def test_a_network_that_is_no_detector_is_refused() -> None:

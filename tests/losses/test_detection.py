@@ -1,5 +1,6 @@
 """Losses of boxes: against plain numpy, in all edge cases, compiled; and that each of them teaches a detector."""
 
+import inspect
 import math
 from typing import Any
 
@@ -369,6 +370,21 @@ def test_what_does_not_go_together_is_refused() -> None:
         losses.find("detection", "faster_rcnn")(truth, whole, order="first")
     with pytest.raises(UserError, match="learns masks, and the truth has none; name"):
         losses.find("detection", "mask_rcnn")({"boxes": truth["boxes"], "labels": truth["labels"]}, whole)
+    with pytest.raises(UserError, match=r"boxes \(1, 1, 4\) and labels \(1, 3\)"):
+        detection.ssd({"boxes": truth["boxes"], "labels": np.zeros((1, 3), int)}, whole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_that_make_no_sense_are_refused_before_anything_is_asked(name: str) -> None:
+    parameters = inspect.signature(losses.find("detection", name)).parameters
+    wrong = {"gamma": -1.0, "beta": -1.0, "alpha": 2.0, "ratio": float("nan")}
+    wrong |= {setting: -1.0 for setting in parameters if setting.endswith("weight")}
+    asked = {setting: value for setting, value in wrong.items() if setting in parameters}
+    assert "box_weight" in asked
+    truth, whole = truth_of(np.zeros((1, 1, 4)), np.zeros((1, 1), int)), completed(name, {}, answer(name, 1))
+    for setting, value in asked.items():
+        with pytest.raises(UserError, match=f"{setting} must be a number"):
+            losses.find("detection", name)(truth, whole, **{setting: value})
 
 
 def test_an_answer_that_lacks_something_is_refused() -> None:

@@ -17,7 +17,7 @@ from radkit.metrics import box_hits, detection_summary
 
 SIZES = {2: (64, 64), 3: (32, 32, 32)}
 BATCH = {2: 8, 3: 4}
-UNSEEN = {2: 64, 3: 32}
+UNSEEN = {2: 64, 3: 64}
 CLASSES = ("bright", "dark")
 MOST = 4
 Truth = dict[str, np.ndarray]

@@ -114,9 +114,11 @@ def test_levels_of_yolox_have_heads_of_their_own() -> None:
     assert sum("class_logits" in weight.path and "kernel" in weight.path for weight in network.weights) == 2
 
 
-def test_a_yolox_of_one_map_is_refused() -> None:
+def test_a_yolox_of_one_map_or_of_no_depth_is_refused() -> None:
     with pytest.raises(UserError, match="two or more"):
         models.build("yolox", input_shape=(32, 32, 1), num_classes=1, **{**SMALL["yolox"], "levels": (1,)})
+    with pytest.raises(UserError, match="blocks must be a whole number from 0 on, not -1"):
+        models.build("yolox", input_shape=(32, 32, 1), num_classes=1, **{**SMALL["yolox"], "blocks": -1})
 
 
 @pytest.mark.parametrize("name", ["fcos", "yolox"])

@@ -209,6 +209,11 @@ def test_places_are_brought_to_one_length() -> None:
         ("retinanet", {"anchors": [[(3, 4)]]}, "1 lists of anchors for 2 levels"),
         ("ssd", {"anchors": [[(3, 4)], [(3, 4, 5)]]}, "2 numbers above 0 were expected"),
         ("ssd", {"anchors": [[(3, 4)], [(3, 0)]]}, "2 numbers above 0 were expected"),
+        ("retinanet", {"anchors": [[(3, 4)], [(3, float("nan"))]]}, "2 numbers above 0 were expected"),
+        ("retinanet", {"anchors": "fit"}, "'fit' is understood by `radkit train`"),
+        ("retinanet", {"sizes": (4.0, float("nan"))}, "sizes .* above 0 expected"),
+        ("retinanet", {"depth": -1}, "depth must be a whole number from 0 on, not -1"),
+        ("retinanet", {"norm": "layer"}, "norm 'layer' is none; there are: none, batch, instance, group"),
         ("retinanet", {"encoder": "unet"}, "'unet' is no backbone"),
     ],
 )

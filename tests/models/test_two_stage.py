@@ -132,7 +132,16 @@ def test_masks_are_of_the_boxes_that_are_found() -> None:
         (lambda: proposals.Proposals([1], most=0), "at least 1"),
         (lambda: proposals.Proposals([1], iou_threshold=1.5), "iou_threshold 1.5"),
         (lambda: proposals.CutOut([(2, 2)], (0, 3)), "above 0"),
+        (lambda: proposals.CutOut([(2, 2)], (3, 3), float("nan")), "above 0"),
         (lambda: mask_rcnn.Found(0), "at least 1"),
+        (
+            lambda: models.build("mask_rcnn", input_shape=(32, 32, 1), num_classes=1, mask_depth=-1),
+            "mask_depth must be a whole number from 0 on",
+        ),
+        (
+            lambda: models.build("fast_rcnn", input_shape=(32, 32, 1), num_classes=1, num_proposals=0),
+            "num_proposals must be a whole number from 1 on",
+        ),
         (lambda: models.build("fast_rcnn", input_shape=(32, 32, 1), num_classes=1, cut="sky"), "maps, image"),
         (
             lambda: models.build(

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from radkit.errors import UserError
 from radkit.models.layers import fused
 
 MOMENTUM = 0.9
@@ -179,10 +180,15 @@ def layer(
         name: Of the layer.
         channels: Of the layer's input.
         negative_slope: What negative values are multiplied by afterwards, but after `batch`, which has no such setting.
+
+    Raises:
+        UserError: Another kind.
     """
     settings: dict[str, Any] = {"name": name} | ({} if epsilon is None else {"epsilon": epsilon})
     if kind == "batch":
         return BatchNormalization(momentum=MOMENTUM, **settings)
     if kind == "group":
         return GroupNormalization(math.gcd(32, channels), negative_slope, **settings)
-    return {"instance": InstanceNormalization}[kind](negative_slope=negative_slope, **settings)
+    if kind == "instance":
+        return InstanceNormalization(negative_slope=negative_slope, **settings)
+    raise UserError(f"norm {kind!r} is none; there are: none, batch, instance, group")
