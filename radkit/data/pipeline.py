@@ -193,14 +193,25 @@ def opened(
     *,
     host: int = 0,
     num_hosts: int = 1,
+    without: Collection[str] = (),
 ) -> examples.Examples:
     """Returns a data set's training examples by number: those of the config's fold, this host's share of them.
+
+    Args:
+        folder: The data set's version folder.
+        experiment: The config.
+        record_fields: Of its records.
+        host: From 0 on.
+        num_hosts: Of how many.
+        without: Pseudonyms of patients who are left out.
 
     Raises:
         UserError: There are none, or the config asks for what they do not have.
     """
     data, trainer = experiment.data, experiment.trainer
     where, patients = splits.physical("train", trainer), splits.chosen(folder, "train", trainer)
+    if without:
+        patients = frozenset(splits.patients(folder, "train", trainer)) - frozenset(without)
     found = places.find(folder, where, record_fields, (*examples.WANTED, *data.table), patients)
     preparing = images.Preparing(
         lambda image, spacing: _resampled(image, spacing, data), lambda mask, sizes: _resized(mask, sizes)

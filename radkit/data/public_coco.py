@@ -5,6 +5,7 @@ else an object says of its image (patient, sex, age, view, a class) is known by 
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,13 @@ def _image(one: Any, where: str) -> boxes.Image:
 def _row(box: Any, size: tuple[Any, Any], where: str) -> boxes.Row:
     numbers = next((box[name] for name in _BBOX if name in box), None) if isinstance(box, dict) else None
     label = next((box[name] for name in _CATEGORY if name in box), "") if isinstance(box, dict) else ""
-    is_box = isinstance(numbers, list) and len(numbers) == 4 and all(type(n) in (int, float) for n in numbers)
+    is_box = isinstance(numbers, list) and len(numbers) == 4
+    is_box = is_box and all(type(n) in (int, float) and math.isfinite(n) for n in numbers)  # type: ignore[union-attr]
     if not is_box or not isinstance(label, str):
-        raise UserError(f"{where}: a box is {{'category': text, 'bbox_xywh': [x, y, width, height]}}; this one is not")
+        raise UserError(
+            f"{where}: a box is {{'category': text, 'bbox_xywh': [x, y, width, height]}}, four finite numbers; found "
+            f"{numbers!r} of {label!r}"
+        )
     x, y, width, height = map(float, numbers)  # type: ignore[arg-type]
     of = (size[0], size[1]) if all(type(n) is int and n > 0 for n in size) else (0, 0)
     return boxes.Row((y, x), (y + height, x + width), label=label, size=of)

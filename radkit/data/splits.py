@@ -135,7 +135,8 @@ def _folds(folder: Path, trainer: config.Trainer) -> dict[str, int]:
     if not (folder / FOLDS_JSON).is_file():
         raise UserError(
             f"a run of trainer.fold={trainer.fold} and test_fold={trainer.test_fold} asks for folds, and {folder} has "
-            f"none ({FOLDS_JSON}); convert again with data.split.folds, or leave both at -1"
+            f"none ({FOLDS_JSON}); convert again with data.split.folds, let radkit train --folds deal them, "
+            "or leave both at -1"
         )
     said = outputs.read_json(folder / FOLDS_JSON)
     for name, value, count in (

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def test_where_masks_are_asked_for_too_an_image_needs_both(tmp_path: Path) -> No
     [
         ([{"boxes": []}], "object 1 has no 'file'"),
         ([{"file": "a.png"}], "no list 'boxes'"),
-        ([{"file": "a.png", "boxes": [{"bbox": [1, 2, 3]}]}], "this one is not"),
+        ([{"file": "a.png", "boxes": [{"bbox": [1, 2, 3]}]}], r"object 1: .* four finite numbers; found \[1, 2, 3\]"),
+        ([{"file": "a.png", "boxes": [{"bbox": [1, 2, 3, math.nan]}]}], r"object 1: .* found \[1, 2, 3, nan\] of ''"),
         ([{"file": "a.png", "boxes": []}] * 2, "stands there before"),
         ([{"file": "a.png", "boxes": []}], "asks for 'lung', and the boxes are of nothing"),
         ([1], "object 1 has no 'file'"),
