@@ -1,11 +1,16 @@
 """A run's folder, as `radkit train` writes it and `evaluate` and `export` read it.
 
-config.json      the experiment, and the digest of the records
-best.weights.h5  the weights that validation liked best
-state/           the newest weights, optimizer and step, to go on from
-transfer.json    which weights it began with, and what of them fitted (where model.weights names some)
-history.jsonl    one line an evaluation
-manifest.json    what the run is made of: data, patients, digests, versions, seed (written when it is finished)
+config.json        the experiment, and the digest of the records
+architecture.json  the network without its weights, as Keras writes it
+best.weights.h5    the weights that validation liked best (the moving average where optimizer.average asks for one)
+state/             the newest weights, optimizer and step, and older ones that are kept, to go on from
+transfer.json      which weights it began with, and what of them fitted (where model.weights names some)
+history.jsonl      one line a validation
+history.csv        the same as a table
+tensorboard/       event files and profiles (where they were asked for)
+run.html           curves, settings, and how the best weights do on the validation split (written at the end)
+manifest.json      what the run is made of: data, patients, digests, versions, seed, devices, the rule that chose the
+                   weights, why it ended (written when it is finished)
 """
 
 import hashlib
@@ -23,6 +28,10 @@ from radkit.tasks.task import Task
 
 BEST = "best.weights.h5"
 HISTORY = "history.jsonl"
+TABLE = "history.csv"
+ARCHITECTURE = "architecture.json"
+PAGE = "run.html"
+BOARD = "tensorboard"
 MANIFEST = "manifest.json"
 TRANSFER = "transfer.json"
 CONFIG = "config.json"

@@ -85,13 +85,21 @@ def page(title: str, *parts: str, lead: str = "") -> str:
     )
 
 
+_MAIN = re.compile(r"<main>\n(.*)\n?</main>", re.DOTALL)
+
+
+def is_ours(document: str) -> bool:
+    """Returns whether `page` made a document, so that `body_of` can take what it holds."""
+    return _MAIN.search(document) is not None
+
+
 def body_of(document: str) -> str:
     """Returns what a `page` holds, without its title, headings one level lower: to embed it in another page.
 
     Raises:
         UserError: The text is no page of ours.
     """
-    found = re.search(r"<main>\n(.*)\n?</main>", document, re.DOTALL)
+    found = _MAIN.search(document)
     if found is None:
         raise UserError("only a page that radkit.reports.html.page made can be embedded; it has no <main>")
     return re.sub(r"(</?h)([2-5])>", lambda tag: f"{tag[1]}{int(tag[2]) + 1}>", found[1])
@@ -164,12 +172,10 @@ def figure(plot: Any, alt: str, caption: str = "") -> str:
     """
     if not alt:
         raise UserError("a figure needs an alternative text that says what it shows")
-    picture = isinstance(plot, np.ndarray)
-    png = _png_of_picture(plot) if picture else _png_of_plot(plot)
     # Plots are drawn at twice the size they are shown at, to be sharp on dense screens.
-    width = plot.shape[1] if picture else round(plot.get_figwidth() * _DPI / 2)
+    width = plot.shape[1] if isinstance(plot, np.ndarray) else round(plot.get_figwidth() * _DPI / 2)
     below = f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    source = f"data:image/png;base64,{base64.b64encode(png(plot)).decode()}"
     return f'<figure><img alt="{_escape(alt)}" width="{width}" src="{source}">{below}</figure>'
 
 
@@ -182,6 +188,15 @@ def contents(links: Sequence[tuple[str, str]]) -> str:
 def gallery(figures: Sequence[str]) -> str:
     """Returns figures side by side, as many as fit; nothing for none."""
     return "\n".join(['<div class="gallery">', *figures, "</div>"]) if figures else ""
+
+
+def png(plot: Any) -> bytes:
+    """Returns a plot or picture, as `figure` takes it, as PNG.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    return _png_of_picture(plot) if isinstance(plot, np.ndarray) else _png_of_plot(plot)
 
 
 def _png_of_plot(plot: Any) -> bytes:

@@ -13,7 +13,7 @@ from radkit.metrics import agreement
 # Okabe and Ito's palette, yellow left out (too pale on white): https://jfly.uni-koeln.de/color/
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#6b7785"
-_NO_CURVES = ("step", "learning_rate", "seconds")
+_NO_CURVES = ("step", "learning_rate", "seconds", "skipped_steps", "memory_mib")
 
 
 def matplotlib(module: str) -> Any:

@@ -6,7 +6,7 @@ from radkit import config, folder
 from radkit.errors import UserError
 from radkit.tasks.task import Task
 
-NOT_ENTRIES = ("task", "figures", "learning")
+NOT_ENTRIES = ("task", "figures", "learning", "streams")
 
 
 def find(name: str) -> Task:

@@ -17,7 +17,7 @@ from radkit.data import prepare
 from radkit.errors import UserError
 from radkit.inference import box_windows, detections
 from radkit.metrics import box_hits, detection_summary
-from radkit.tasks import figures, learning
+from radkit.tasks import figures, learning, streams
 from radkit.tasks.task import Record, Shown, Task, spell
 
 _OF_SUBGROUPS = ("mAP50", "sensitivity at 1 FP/image")
@@ -46,6 +46,10 @@ def _num_outputs(data: config.Data) -> int:
 def _learn(experiment: config.Experiment) -> learning.OfBatch:
     said = experiment.task
     own, settings = learning.of_detector(experiment.model.name)
+    if own == "mask_rcnn" and experiment.inference.suppress == "fusion":
+        raise UserError(
+            "inference.suppress='fusion' makes new boxes, for which a network of masks made none; use nms or soft_nms"
+        )
     if said.loss and said.loss != own:
         settings = {}  # they are of the model's own loss
     chosen = losses.chosen("detection", said.loss or own, {**settings, **said.loss_settings})
@@ -55,11 +59,11 @@ def _learn(experiment: config.Experiment) -> learning.OfBatch:
 def _answer(found: Mapping[str, tf.Tensor], place: prepare.Place, data: config.Data) -> dict[str, tf.Tensor]:
     source, scaled, before = (tf.cast(sizes, tf.float32) for sizes in place)
     boxes = (found["boxes"] - tf.tile(before, [2])) * tf.tile(source / scaled, [2])
-    boxes = geometry.clip(boxes, source)
-    # What was found beside the image, in what it was padded with, is nothing.
-    there = (found["labels"] >= 0) & (geometry.volume(boxes) > 0.0)
     given = {name: value for name, value in found.items() if name != "count"}
-    answer = detections.padded({**given, "boxes": boxes}, there)
+    given = detections.clipped({**given, "boxes": boxes}, source)
+    # What was found beside the image, in what it was padded with, is nothing.
+    there = (found["labels"] >= 0) & (geometry.volume(given["boxes"]) > 0.0)
+    answer = detections.padded(given, there)
     return {**answer, "class_names": figures.named(found["count"], class_names(data))}
 
 
@@ -178,4 +182,5 @@ TASK = Task(
     ask=box_windows.network,
     score=_score,
     listed=_listed,
+    stream=streams.detection,
 )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from radkit import config, losses, metrics
 from radkit.data import prepare
-from radkit.tasks import figures, learning
+from radkit.tasks import figures, learning, streams
 from radkit.tasks.task import Record, Shown, Task, spell
 
 _SAID = {1: "yes", 0: "no", -1: "unknown"}
@@ -108,4 +108,5 @@ TASK = Task(
     headline=_headline,
     scored_by="label",
     learn=learning.of_chosen("multi_label"),
+    stream=streams.multi_label,
 )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from radkit import config, losses, metrics
 from radkit.data import label_kinds, prepare
-from radkit.tasks import figures, learning
+from radkit.tasks import figures, learning, streams
 from radkit.tasks.task import Record, Shown, Task, spell
 
 
@@ -105,4 +105,5 @@ TASK = Task(
     headline=_headline,
     scored_by="label",
     learn=learning.of_chosen("ordinal"),
+    stream=streams.ordinal,
 )

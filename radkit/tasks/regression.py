@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from radkit import config, losses, metrics
 from radkit.data import prepare
-from radkit.tasks import figures, learning
+from radkit.tasks import figures, learning, streams
 from radkit.tasks.task import Record, Shown, Task, Tensors, spell
 
 
@@ -106,4 +106,5 @@ TASK = Task(
     headline=_headline,
     scored_by="label",
     learn=_learn,
+    stream=streams.regression,
 )

@@ -11,7 +11,7 @@ from radkit import config, losses, metrics
 from radkit.data import prepare
 from radkit.errors import UserError
 from radkit.losses import masks
-from radkit.tasks import learning
+from radkit.tasks import learning, streams
 from radkit.tasks.task import Record, Shown, Task, spell
 
 
@@ -92,7 +92,7 @@ def _page(
             image=_slices(one.record["values"][..., 0]),
             reference=_slices(one.record["mask"][..., 0]),
             predicted=_slices(one.answer["mask"]),
-            spacing_mm=(1.0, *one.record["spacing_mm"])[-3:],
+            spacing_mm=_shown_spacing(one.record),
         )
         for one in shown
     ]
@@ -100,6 +100,13 @@ def _page(
     if not all(math.isfinite(case["ref_ml"]) for case in cases):
         listed = [{name: case[name] for name in case if name not in ("ref_ml", "pred_ml")} for case in cases]
     return evaluation.segmentation_page(title, summary, listed, data.mask_labels, drawn, [], history)
+
+
+def _shown_spacing(record: Record) -> tuple[float, float, float]:
+    """Returns by which spacing a record is drawn: slices first; what nobody knows (nan) as if it were 1 mm."""
+    known = [float(spacing) if math.isfinite(spacing) else 1.0 for spacing in record["spacing_mm"]]
+    slices, rows, columns = (1.0, *known)[-3:]
+    return slices, rows, columns
 
 
 def _slices(image: np.ndarray) -> np.ndarray:
@@ -123,4 +130,5 @@ TASK = Task(
     headline=_headline,
     scored_by="annotation",
     learn=_learn,
+    stream=streams.segmentation,
 )

@@ -10,6 +10,7 @@ import tensorflow as tf
 from radkit import config
 from radkit.data import clinical, prepare
 from radkit.inference import configured, wrapped
+from radkit.tasks import streams
 
 Tensors = Mapping[str, tf.Tensor]
 Answer = Callable[..., dict[str, tf.Tensor]]  # of raw images, their spacing, and the table where there is one
@@ -54,6 +55,7 @@ class Task:
             flips; what it answers is what `answer` takes.
         score: (cases, data) -> the summary's score alone, where a summary takes long; None: it does not.
         listed: (cases, summary, data) -> the cases as tables, `pick` and `page` take them: plain numbers and text.
+        stream: The config's data section -> figures of training that add up over replicas; None: it tells of none.
     """
 
     num_outputs: Callable[[config.Data], int]
@@ -69,6 +71,12 @@ class Task:
     ask: Callable[[Callable[..., Any], config.Inference, float], Callable[..., Any]] = configured.network
     score: Callable[[Sequence[Mapping[str, Any]], config.Data], float] | None = None
     listed: Callable[..., Sequence[Mapping[str, Any]]] = _as_they_are
+    stream: Callable[[config.Data], streams.Stream] | None = None
+
+
+def stream_of(task: Task, data: config.Data) -> streams.Stream | None:
+    """Returns a task's figures of training for a config's data; None where it tells of none."""
+    return None if task.stream is None else task.stream(data)
 
 
 def as_json(figures: Any) -> Any:

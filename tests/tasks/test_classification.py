@@ -56,6 +56,7 @@ def test_the_auc_is_the_share_of_pairs_in_order() -> None:
     summary = TASK.summary(cases, TWO)
     expected = by_hand([c["label"] for c in cases], [c["probability yes"] for c in cases])
     assert summary["figures"]["AUC"]["value"] == summary["score"] == pytest.approx(expected)
+    assert TASK.score(cases, TWO) == summary["score"]
     assert summary["figures"]["AUC"]["low"] < expected < summary["figures"]["AUC"]["high"]
     brier = np.mean([(c["probability yes"] - c["label"]) ** 2 for c in cases])
     assert summary["figures"]["Brier score"] == pytest.approx(brier)
@@ -79,6 +80,7 @@ def test_one_class_only_is_undefined_and_no_exception(label: int) -> None:
     cases = [case(label, 0.3, 0.7, patient=f"P{n}", sex="FM"[n % 2]) for n in range(4)]
     summary = TASK.summary(cases, TWO)
     assert math.isnan(summary["score"])
+    assert math.isnan(TASK.score(cases, TWO))
     text = json.dumps(task.as_json(summary), allow_nan=False)
     assert json.loads(text)["figures"]["AUC"]["value"] is None
     for given in (summary, json.loads(text)):
@@ -96,6 +98,7 @@ def test_several_classes_have_a_mean_auc() -> None:
     ]
     summary = TASK.summary(cases, THREE)
     assert summary["score"] == pytest.approx(np.mean([summary["figures"][f"AUC, {c}"] for c in "abc"]))
+    assert TASK.score(cases, THREE) == summary["score"]
     assert TASK.headline(summary) == f"AUC {summary['score']:.3f}, n = 30"
     assert "<html" in TASK.page("t", summary, cases, [], [], THREE)
     alone = TASK.summary(cases[:1], THREE)

@@ -132,6 +132,14 @@ def test_what_cannot_be_learned_is_refused(data: config.Data, model: str, told: 
         tasks.of(config.Experiment(data, config.Model(model), config.Task("detection")))
 
 
+def test_boxes_that_are_means_have_no_masks() -> None:
+    asked = config.Inference(suppress="fusion")
+    said = config.Experiment(VOLUME, config.Model("mask_rcnn"), config.Task("detection"), inference=asked)
+    with pytest.raises(UserError, match=r"inference\.suppress='fusion' makes new boxes"):
+        tasks.of(said)
+    tasks.of(dataclasses.replace(said, model=config.Model("faster_rcnn")))
+
+
 def case(
     reference: list[list[float]], labels: list[int], found: list[tuple[list[float], float, int]], name: str
 ) -> Any:

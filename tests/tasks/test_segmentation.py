@@ -139,3 +139,15 @@ def test_a_radiographs_mask_has_no_volume_and_still_a_page() -> None:
 def test_a_config_without_labels_is_refused() -> None:
     with pytest.raises(UserError, match=r"needs data\.mask_labels"):
         TASK.num_outputs(dataclasses.replace(VOLUME, mask_labels=()))
+
+
+def test_a_radiograph_of_unknown_spacing_is_drawn() -> None:
+    data = dataclasses.replace(VOLUME, kind="radiograph", mask_labels=("lung",), image_size=(8, 12))
+    mask = np.zeros((9, 13), np.uint8)
+    mask[2:6, 3:9] = 1
+    spacing = np.array([np.nan, np.nan], np.float32)
+    record = {"values": 100.0 * mask[..., None], "mask": mask[..., None], "spacing_mm": spacing}
+    case = {"name": "test 1", "patient_id": "P1", **TASK.case(record, {"mask": mask}, data)}
+    page = TASK.page("t", TASK.summary([case], data), [case], [task.Shown(0, record, {"mask": mask})], [], data)
+    assert "<img" in page
+    assert case["dice"] == 1.0
