@@ -102,21 +102,33 @@ def write(
             told["boxes"] = boxes.told(answer, names, volume, grid)
         except boxes.BoxesError as error:
             raise AnswerError(str(error)) from error
-    mask = None
-    if "mask" in answer:
-        mask = resample.mask_back(_mask(answer["mask"], names, grid.shape), grid, volume.stored.shape)
+    mask, segments = _drawn(answer, names, volume, grid)
     folder.mkdir(parents=True)
     if mask is not None:
-        told["volume_ml"] = volumes_ml(mask, volume.spacing_mm, names)
+        told["volume_ml"] = volumes_ml(mask, volume.spacing_mm, segments)
         told["segmentation"] = SEGMENTATION if mask.any() else None
     try:
         if mask is not None and mask.any():
-            annotations.write_seg(mask, volume, names, folder / SEGMENTATION)
+            annotations.write_seg(mask, volume, segments, folder / SEGMENTATION)
         told |= _report(told, volume, folder, data)
         outputs.write_json(folder / ANSWER, told)
     except annotations.AnnotationError:
         shutil.rmtree(folder)  # no folder may look answered when it is not
         raise
+
+
+def _drawn(
+    answer: Mapping[str, np.ndarray], names: list[str], volume: Volume, grid: resample.Grid
+) -> tuple[np.ndarray | None, list[str]]:
+    """Returns a mask on the image as acquired, if the model drew one, and the names of its values 1, 2, ..."""
+    if "mask" in answer:
+        return resample.mask_back(_mask(answer["mask"], names, grid.shape), grid, volume.stored.shape), names
+    if not {"boxes", "masks"} <= set(answer):
+        return None, names
+    try:
+        return boxes.drawn(answer, names, volume, grid)
+    except boxes.BoxesError as error:
+        raise AnswerError(str(error)) from error
 
 
 def _figures(answer: Mapping[str, np.ndarray], names: list[str], data: config.Data | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from radkit.boxes import places
+from radkit.boxes import masks, places
 from radkit.data import resample
 from radkit.dicom import annotations
 from radkit.dicom.annotations import Measurement
@@ -14,6 +14,7 @@ from radkit.dicom.volumes import Volume
 from radkit.errors import UserError
 
 _SIDE, _NUMBER = "longest side of the box", "number of boxes"
+_MOST_SEGMENTS = 255
 
 
 class BoxesError(UserError):
@@ -41,13 +42,13 @@ def told(
     """
     edges, scores, labels = _checked(answer, names)
     rank = edges.shape[1] // 2
-    moved = places.moved(edges, grid.source, volume.stored.shape[3 - rank : 3])
+    moved = _moved(edges, volume, grid)
     known = np.isfinite(volume.spacing_mm)
     placed = places.to_mm(moved, volume.affine)
     found = []
     for number, (label, score) in enumerate(zip(labels, scores)):
-        if not (moved[number, rank:] > moved[number, :rank]).all():
-            continue  # in what was sent beside the image as acquired
+        if not _is_there(moved[number]):
+            continue
         found.append(
             {
                 "label": names[label],
@@ -59,6 +60,38 @@ def told(
             }
         )
     return found
+
+
+def drawn(
+    answer: Mapping[str, np.ndarray], names: Sequence[str], volume: Volume, grid: resample.Grid
+) -> tuple[np.ndarray, list[str]]:
+    """Returns what a network of masks drew within its boxes, on the image as acquired; see `told` for the arguments.
+
+    Returns:
+        (slices, rows, columns) uint8: k where the box is that `told` has as its k-th; where two lie, the surer one. Of
+        more than 255 boxes the surest. And what each value is called: the class and k, as "nodule 3".
+
+    Raises:
+        BoxesError: Masks that do not go with the boxes.
+    """
+    edges, _, labels = _checked(answer, names)
+    there = np.flatnonzero([_is_there(box) for box in _moved(edges, volume, grid)])[:_MOST_SEGMENTS]
+    drawings, rank = answer["masks"], edges.shape[1] // 2
+    if drawings.ndim != 2 + rank or drawings.shape[:2] != answer["boxes"].shape[:2] or not np.isfinite(drawings).all():
+        raise BoxesError(f"the model gave masks of shape {drawings.shape} for boxes of shape {answer['boxes'].shape}")
+    numbered = masks.filled(drawings[0, there], edges[there], grid.shape[3 - rank :])
+    named = [f"{names[labels[row]]} {number}" for number, row in enumerate(there, 1)]
+    return resample.mask_back(numbered.reshape(grid.shape), grid, volume.stored.shape), named
+
+
+def _moved(edges: np.ndarray, volume: Volume, grid: resample.Grid) -> np.ndarray:
+    return places.moved(edges, grid.source, volume.stored.shape[3 - edges.shape[1] // 2 : 3])
+
+
+def _is_there(box: np.ndarray) -> bool:
+    """Returns whether a box has room in the image as acquired; one that was found beside it has none."""
+    rank = len(box) // 2
+    return bool((box[rank:] > box[:rank]).all())
 
 
 def _checked(answer: Mapping[str, np.ndarray], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

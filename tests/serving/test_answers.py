@@ -9,7 +9,7 @@ import pytest
 
 from radkit import config
 from radkit.data import resample
-from radkit.dicom import Volume, read_volumes, write
+from radkit.dicom import Volume, read_annotation, read_volumes, write
 from radkit.dicom.annotations import sr
 from serving import answers
 
@@ -127,9 +127,31 @@ def test_boxes_on_a_radiograph_without_a_place_have_none(volume: Volume, tmp_pat
     assert (box["low"], box["high"], box["centre_lps_mm"]) == ([1, 1], [4, 3], None)
 
 
+def test_masks_within_boxes_become_a_segment_each(tmp_path: Path) -> None:
+    uids = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.6", "FrameOfReferenceUID": "1.2.3.9"}
+    header = {"Modality": "CT", **uids}
+    write.write_series(np.zeros((6, 20, 16), np.int16), np.diag([0.5, 0.5, 2.0, 1.0]), header, tmp_path / "ct")
+    volume = read_volumes(sorted((tmp_path / "ct").iterdir()))[0]
+    boxes = [[-4, 0, 0, -1, 3, 3], [1, 4, 2, 3, 10, 6], [2, 8, 2, 5, 12, 6], [0] * 6]  # the first beside the image
+    answer = boxes_of(boxes, [0.9, 0.75, 0.5, 0], [0, 1, 0, -1])
+    masks = np.zeros((1, 4, 2, 2, 2), np.float32)
+    masks[0, 1, :, 0], masks[0, 2] = 1.0, 1.0  # upper rows of the second, all of the third
+    answers.write({**answer, "masks": masks}, volume, {"name": "m"}, tmp_path / "out", resample.grid_of(volume))
+    told = json.loads((tmp_path / "out" / "answer.json").read_text())
+    assert [box["label"] for box in told["boxes"]] == ["node", "nodule"]
+    found = read_annotation(tmp_path / "out" / told["segmentation"], volume)
+    expected = np.zeros((2, 6, 20, 16), bool)
+    expected[0, 1:3, 4:7, 2:6], expected[1, 2:5, 8:12, 2:6] = True, True
+    assert [region.label for region in found.regions] == ["node 1", "nodule 2"]
+    for region, inside in zip(found.regions, expected):
+        assert np.array_equal(region.on((6, 20, 16)), inside)
+    assert told["volume_ml"] == {"node 1": 24 * 0.0005, "nodule 2": 48 * 0.0005}
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
+        ({**boxes_of([[1, 1, 4, 3]], [0.5], [0], 1), "masks": np.zeros((1, 2, 3, 3))}, "masks of shape .* for boxes"),
         (boxes_of([[1, 1, 4, 3]], [0.5], [7], 1), "none of 2 classes"),
         (boxes_of([[1, 1, 4, np.nan]], [0.5], [0], 1), "no number"),
         (boxes_of([[1, 1, 4, 3]], [0.5], [0], 2), "gave 2 boxes of shape"),
