@@ -16,12 +16,13 @@ CODECS = [
     "pylibjpeg-rle>=2.1", "python-gdcm>=3.0.24",  # de-identification encodes pixels again through pydicom
 ]  # fmt: skip
 DATASETS = ["importlib-resources>=5"]  # TFDS imports it where a builder writes, and does not ask for it
+TUNE = ["optuna>=4.2"]
 DASK = ["dask>=2024.4.2", "distributed>=2024.4.2"]
 DEID = [
     "cryptography>=45",  # vaults and escrow; older ones cannot encrypt CMS with AES-256
     "rapidocr-onnxruntime>=1.4.4; python_version < '3.13'",  # text in pixels; its wheel carries the weights
 ]
-ALL = [*DEID, *SERVING, *REPORTS, *CODECS, *DATASETS]
+ALL = [*DEID, *SERVING, *REPORTS, *CODECS, *DATASETS, *TUNE]
 DEV = [
     *ALL,
     "hypothesis>=6.100",
@@ -68,6 +69,7 @@ setup(
         "reports": REPORTS,
         "codecs": CODECS,
         "datasets": DATASETS,
+        "tune": TUNE,
         "dask": DASK,
         "all": ALL,
         "dev": DEV,

@@ -22,7 +22,9 @@ VERBS = {
     "statistics": ("beam_jobs.statistics", "count, measure and validate what the records hold"),
     "check-leakage": ("beam_jobs.check_leakage", "find patients, images and labels that a test set gives away"),
     "plan": ("trainers.plan", "choose patch, batch and network for a memory budget, by nnU-Net's rules"),
+    "check-tpu": ("trainers.check_tpu", "tell without a TPU whether a config trains on one, and what is in the way"),
     "train": ("trainers.train", "train the config's network on the records"),
+    "tune": ("trainers.tune", "search for the config's values that validation likes best"),
     "evaluate": ("trainers.evaluate", "score a trained run on a split, with intervals and pictures"),
     "export": ("serving.export", "write a run as a SavedModel that answers on raw images"),
     "serve": ("serving.server", "answer over gRPC as TensorFlow Serving does"),
@@ -47,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with quiet.held_back():
             module = importlib.import_module(VERBS[verb][0])
+    except KeyboardInterrupt:
+        print("radkit: interrupted before anything was begun", file=sys.stderr)
+        return program.REFUSED
     except ModuleNotFoundError as error:
         print(f"radkit: {verb} needs {error.name}, which is not installed; pip install 'radkit[all]'", file=sys.stderr)
         return program.REFUSED

@@ -55,6 +55,9 @@ from radkit.config_sections import (
 from radkit.config_sections import (
     Trainer as Trainer,
 )
+from radkit.config_sections import (
+    Unlabelled as Unlabelled,
+)
 from radkit.errors import UserError, did_you_mean
 
 
@@ -122,6 +125,9 @@ def _call(path: Path) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise UserError(f"--config {path}: get_config() must return a radkit.config.Experiment, not {experiment!r}")
     return from_json(dataclasses.asdict(experiment))
+
+
+_WRITTEN = {bool: "; write True or False", float: "; write a finite number, as 1e-3", int: "; write a whole number"}
 
 
 def _literal(text: str) -> Any:
@@ -213,7 +219,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 1e300 else math.inf
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{where} must be {hint.__name__}, not {value!r}")
+        raise UserError(f"{where} must be {hint.__name__}, not {value!r}{_WRITTEN.get(hint, '')}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{where} must be a finite number, not {value!r}")
     return value

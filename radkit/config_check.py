@@ -1,14 +1,14 @@
 """What an experiment's values must be beyond their types; `radkit.config` calls it."""
 
-import math
 import re
 from datetime import date
 from typing import TYPE_CHECKING
 
+from radkit import config_training
 from radkit.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from radkit.config import Augment, Curate, Data, Experiment, Sampling, Split, Trainer
+    from radkit.config import Augment, Curate, Data, Experiment
 
 # How a label came to be known; figures of different standards are not mixed.
 REFERENCE_STANDARDS = (
@@ -25,10 +25,7 @@ _SHARES = (
 )  # fmt: skip
 _LEAST = (
     ("data", ("size_multiple",), 1),
-    ("optimizer", ("learning_rate", "weight_decay", "warmup_steps", "clip_norm"), 0),
     ("augment", _SHARES, 0),
-    ("trainer", ("steps", "batch_size", "evaluate_every", "most_boxes"), 1),
-    ("trainer", ("cache_gib",), 0),
     ("inference", ("batch_size", "most_detections"), 1),
 )
 _OF_WHOLE_IMAGES = ("classification", "multi_label", "ordinal", "regression")  # tasks
@@ -41,20 +38,18 @@ def check(experiment: "Experiment") -> None:
         UserError: It names the field, what was found and what was expected.
     """
     _check_data(experiment.data)
-    _check_fold(experiment.data.split, experiment.trainer)
     for section, names, least in _LEAST:
         for name in names:
             value = getattr(getattr(experiment, section), name)
             if value < least:
                 raise UserError(f"{section}.{name} must be at least {least}, not {value}")
-    _check_sampling(experiment.trainer.sampling, experiment.data)
     _check_moves(experiment.augment, experiment.data)
     _check_strengths(experiment.augment, experiment.data)
     _check_swaps(experiment.augment, experiment.data)
     _check_mixing(experiment)
     _check_inference(experiment)
-    _check_transfer(experiment)
     _check_detection(experiment)
+    config_training.check(experiment)
 
 
 def _check_detection(experiment: "Experiment") -> None:
@@ -147,20 +142,6 @@ def _check_mixing(experiment: "Experiment") -> None:
             raise UserError(f"augment.{name} mixes labels, and data.label names none; set it to 0")
 
 
-def _check_transfer(experiment: "Experiment") -> None:
-    """Refuses patterns and rates that mean nothing."""
-    for name, patterns in (("model.freeze", experiment.model.freeze), ("optimizer.rates", experiment.optimizer.rates)):
-        if any(not pattern.strip() for pattern in patterns):
-            raise UserError(f"{name} must have patterns of layers' names, as 'conv1*'; one of them is empty")
-    for pattern, share in experiment.optimizer.rates.items():
-        is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
-        if not is_number or not 0 < share < math.inf:
-            raise UserError(
-                f"optimizer.rates: {pattern!r} must have a share of the learning rate above 0, not {share!r}; "
-                "layers that do not learn at all go into model.freeze"
-            )
-
-
 def _check_inference(experiment: "Experiment") -> None:
     """Refuses ways of asking a network that its task has no use for."""
     inference, data, augment = experiment.inference, experiment.data, experiment.augment
@@ -187,43 +168,6 @@ def _check_inference(experiment: "Experiment") -> None:
         raise UserError(
             f"inference.window is of tasks that answer each voxel; {experiment.task.name} answers an image: empty it"
         )
-
-
-def _check_sampling(sampling: "Sampling", data: "Data") -> None:
-    """Refuses what the data cannot be sampled by."""
-    found = bool(data.mask_labels or data.box_labels)
-    if not 0 <= sampling.foreground <= 1:
-        raise UserError(f"trainer.sampling.foreground must be a share from 0 to 1, not {sampling.foreground}")
-    for name, asked in (("foreground", sampling.foreground > 0), ("records='lesions'", sampling.records == "lesions")):
-        if asked and not found:
-            raise UserError(f"trainer.sampling.{name} needs data.mask_labels or data.box_labels: there is no lesion")
-    if sampling.by_lesion and not sampling.foreground:
-        raise UserError(
-            "trainer.sampling.by_lesion is of the patches that trainer.sampling.foreground asks for; set it"
-        )
-    has_classes = found if not data.label else data.label_kind != "regression"
-    if sampling.records in ("class_balanced", "weighted") and not has_classes:
-        raise UserError(f"trainer.sampling.records={sampling.records!r} needs classes: of labels, boxes or masks")
-    if sampling.class_weights == "balanced" and (not data.label or data.label_kind not in ("class", "ordinal")):
-        raise UserError("trainer.sampling.class_weights='balanced' needs data.label of the kind class or ordinal")
-    _check_weights(sampling, data)
-
-
-def _check_weights(sampling: "Sampling", data: "Data") -> None:
-    if bool(sampling.weights) != (sampling.records == "weighted"):
-        raise UserError(
-            "trainer.sampling.weights go with trainer.sampling.records='weighted', which needs some; found records="
-            f"{sampling.records!r} and weights {sampling.weights}"
-        )
-    events = ("censored", "event") if data.label_kind == "survival" else data.class_names
-    names = events if data.label else data.box_labels or data.mask_labels
-    for name, weight in sampling.weights.items():
-        if name not in names:
-            raise UserError(
-                f"trainer.sampling.weights: {name!r} is none of {', '.join(names)}{did_you_mean(name, names)}"
-            )
-        if not 0 <= weight < float("inf"):
-            raise UserError(f"trainer.sampling.weights[{name!r}] must be a number from 0 on, not {weight}")
 
 
 def _check_data(data: "Data") -> None:
@@ -330,24 +274,6 @@ def _is_day(text: str) -> bool:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
-
-
-def _check_fold(split: "Split", trainer: "Trainer") -> None:
-    """Refuses a fold that the config does not deal."""
-    if not (trainer.repeat or trainer.fold + 1 or trainer.test_fold + 1):
-        return
-    if not split.folds:
-        raise UserError("trainer.repeat, fold and test_fold choose among data.split.folds, which is 0: there are none")
-    for name, least, count in (("repeat", 0, split.repeats), ("fold", 0, split.folds), ("test_fold", -1, split.folds)):
-        value = getattr(trainer, name)
-        if not least <= value < count:
-            raise UserError(f"trainer.{name} must be from {least} to {count - 1}, as data.split deals, not {value}")
-    if trainer.fold == trainer.test_fold:
-        raise UserError(f"trainer.test_fold must be another fold than trainer.fold, not {trainer.test_fold}")
-    if split.folds == 2 and trainer.test_fold >= 0:
-        raise UserError(
-            "trainer.test_fold needs 3 or more data.split.folds: one to test, one to validate, one to train"
-        )
 
 
 def _check_curate(rules: "Curate") -> None:

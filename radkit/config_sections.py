@@ -148,10 +148,16 @@ class Inference:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW with a linear warm-up and a cosine down to zero."""
+    """How weights are moved; the learning rate rises linearly at first and falls by `schedule`."""
 
+    name: Literal["adamw", "sgd", "lamb"] = "adamw"
     learning_rate: float = 1e-3
+    schedule: Literal["cosine", "poly", "constant"] = "cosine"  # cosine and poly end at zero
+    power: float = 0.9  # poly: of the share of steps that is left
     weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)  # adamw, lamb: how much of the moments is kept
+    momentum: float = 0.9  # sgd: Nesterov's
+    average: float = 0.0  # share of the weights' moving average that a step keeps; the average is scored; 0: none
     warmup_steps: int = 20
     clip_norm: float = 1.0  # of the reduced gradients, all variables together; 0: no clipping
     rates: dict[str, Any] = field(default_factory=dict)  # pattern of layers' names to its share of learning_rate
@@ -229,9 +235,18 @@ class Trainer:
     steps: int = 1000
     batch_size: int = 4  # over all replicas
     seed: int = 0
-    strategy: Literal["auto", "one", "mirrored"] = "auto"
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
+    accumulate: int = 1  # parts of a batch that are computed one after the other; their gradients add up
+    strategy: Literal["auto", "one", "mirrored", "multi_worker", "tpu"] = "auto"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    xla: bool = False  # the step is compiled with XLA; on a TPU it always is
+    steps_per_execution: int = 1  # steps that a device takes before the host hears of them
+    bad_steps: int = 10  # steps in a row without a finite loss or gradient after which training stops
     evaluate_every: int = 200
+    early_stopping: int = 0  # evaluations without a better score after which training ends; 0: it goes on
+    select: str = "score"  # what of the validation's summary chooses the best weights; else a figure's name
+    keep_last: int = 2  # newest checkpoints that are kept
+    keep_every_hours: float = 0.0  # one checkpoint of so many hours is kept, too; 0: none
+    minutes: float = 0.0  # time that training may take; the schedule ends within it; 0: no limit
     deterministic: bool = True
     sampling: Sampling = Sampling()
     cache_gib: float = 4.0  # of memory for prepared images; what is beyond it is prepared each time
@@ -239,6 +254,19 @@ class Trainer:
     repeat: int = 0  # which deal of data.split.folds
     fold: int = -1  # validated on, trained on the others; -1: as the records were split
     test_fold: int = -1  # nested: tested on, neither trained nor validated on; -1: the test split
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """What is learned of records without labels, which `radkit train --unlabelled` names."""
+
+    method: Literal["none", "mean_teacher", "pseudo_labels"] = "none"
+    batch_size: int = 4  # over all replicas, beside trainer.batch_size
+    weight: float = 1.0  # of the unlabelled records' loss
+    ramp_steps: int = 200  # steps in which the weight rises to it
+    average: float = 0.99  # share of the teacher's weights that a step keeps
+    threshold: float = 0.9  # pseudo_labels: classes that the teacher is less sure of are left out
+    noise: float = 0.1  # standard deviation of what the student's image gets added, in normalised units
 
 
 @dataclass(frozen=True)
@@ -252,3 +280,4 @@ class Experiment:
     augment: Augment = Augment()
     trainer: Trainer = Trainer()
     inference: Inference = Inference()
+    unlabelled: Unlabelled = Unlabelled()

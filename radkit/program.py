@@ -41,7 +41,7 @@ def new_flags(*, data_in: str | None, out: str | None, config: bool = False) -> 
             "config", None, "The experiment: a name in configs/, a .py file, or a saved .json.", flag_values=values
         )
         flags.DEFINE_multi_string(
-            "set", [], "Overrides one field, as data.batch_size=4; may be given again.", flag_values=values
+            "set", [], "Overrides one field, as trainer.batch_size=4; may be given again.", flag_values=values
         )
     return values
 

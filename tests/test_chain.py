@@ -228,7 +228,8 @@ def test_one_series_gets_the_same_answer_both_ways(chain: tuple[Path, str], serv
             runs.load_weights(network, run)
             answering = task_module.answering(network, task, experiment.data)
             folder = output / "records" / name / "1.0.0"
-            record, expected = next(scoring._answered(answering, scoring.Cases(folder, "train", experiment.data, task)))
+            chosen = scoring.Cases(folder, "train", experiment.data, task)
+            _, record, expected = next(scoring._answered(answering, chosen))
             volume = read_volumes(images[record["series_uid"]])[0]
             rank = len(experiment.data.image_size)
             image = volume.array[..., None] if rank == 3 else volume.array[0][..., None]

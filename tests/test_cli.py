@@ -50,6 +50,15 @@ def test_an_unknown_verb_is_one_line(verb, said, capsys):
     assert not out
 
 
+def test_ctrl_c_while_a_verb_is_loaded_is_one_line(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupt)
+    assert cli.main(["radkit", "train"]) == program.REFUSED
+    assert capsys.readouterr().err == "radkit: interrupted before anything was begun\n"
+
+
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_verb_has_a_program(verb):
     assert importlib.util.find_spec(cli.VERBS[verb][0]) is not None

@@ -18,6 +18,7 @@ GROUND = {
     "radkit.config",
     "radkit.config_check",
     "radkit.config_sections",
+    "radkit.config_training",
     "radkit.folder",
     "radkit.errors",
     "radkit.outputs",

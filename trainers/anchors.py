@@ -1,12 +1,13 @@
 """Anchors fitted to the boxes that are trained on, where a config asks for it: `model.settings` has anchors="fit"."""
 
 import dataclasses
+import inspect
 from typing import Any
 
 import keras
 
-from radkit import config, models
-from radkit.boxes import fitting
+from radkit import config, folder, models
+from radkit.boxes import anchors, fitting
 from radkit.data.feeding import examples
 from radkit.errors import UserError
 from radkit.tasks.task import Task
@@ -50,7 +51,10 @@ def fitted(experiment: config.Experiment, found: examples.Examples, task: Task) 
 
 
 def _layer(network: keras.Model, name: str) -> Any:
-    try:
-        return network.get_layer("anchors")
-    except ValueError as error:
-        raise UserError(f"model {name!r} has no anchors to fit; leave model.settings.anchors out") from error
+    """Returns the anchors that are laid over the image: of the only stage, or of the first."""
+    build = folder.find(models.__name__, models.find(name)[0], "build")
+    found = [layer for layer in network.layers if isinstance(layer, anchors.Anchors)]
+    # Networks without anchors have the layer, too, for their cells, and no setting that would take what is fitted.
+    if not found or "anchors" not in inspect.signature(build).parameters:
+        raise UserError(f"model {name!r} has no anchors to fit; leave model.settings.anchors out")
+    return found[0]

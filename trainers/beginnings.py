@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from radkit import config, outputs, runs
 from radkit.errors import UserError
 from radkit.models import weights
+from trainers import checkpoints
 
 
 def start(network: keras.Model, experiment: config.Experiment, run: Path) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def start(network: keras.Model, experiment: config.Experiment, run: Path) -> dic
     weights.freeze(network, model.freeze)
     if not network.trainable_variables:
         raise UserError(f"model.freeze={model.freeze} leaves no layer that learns; freeze fewer")
-    if not model.weights or tf.train.latest_checkpoint(str(run / "state")):
+    if not model.weights or checkpoints.has_whole(run):
         return {}
     report = weights.load(network, model.weights, model.name)
     print(report.text())

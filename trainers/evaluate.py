@@ -72,7 +72,8 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
 def _refuse_known(manifest: dict[str, Any], folder: Path, split: str, trainer: config.Trainer) -> None:
     """Refuses records of patients that the run has learned from: converted anew, they fall into other splits."""
     before = shards.SPLITS[: shards.SPLITS.index(split)]
-    known = {patient for name in before for patient in manifest["patients"].get(name, ())}
+    learned_of = (*before, "unlabelled") if before else ()
+    known = {patient for name in learned_of for patient in manifest["patients"].get(name, ())}
     known.update(manifest.get("patients_before", ()) if before else ())  # of the run whose weights it began with
     patients = splits.patients(folder, split, trainer)
     if met := known.intersection(patients):

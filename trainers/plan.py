@@ -112,7 +112,7 @@ def step_memory(experiment: config.Experiment) -> memory.Prediction:
     keras.backend.clear_session()  # one network after the other: what the last one traced is let go
     keras.config.set_dtype_policy(policy)  # which clearing sets back to float32
     step, batch, variables = _step(experiment)
-    return memory.predict(step.get_concrete_function(batch), variables)
+    return memory.predict(step.get_concrete_function(batch, tf.TensorSpec((), tf.int64)), variables)
 
 
 def _step(experiment: config.Experiment) -> tuple[Any, dict[str, tf.TensorSpec], list[Any]]:
@@ -124,19 +124,11 @@ def _step(experiment: config.Experiment) -> tuple[Any, dict[str, tf.TensorSpec],
         num_classes=task.num_outputs(data),
         **experiment.model.settings,
     )
-    optimizer = loop.new_optimizer(experiment)
-    optimizer.build(network.trainable_variables)
-    step = loop.train_step(
-        tf.distribute.get_strategy(),
-        network,
-        optimizer,
-        task,
-        clip_norm=experiment.optimizer.clip_norm,
-        batch_size=trainer.batch_size,
-    )
+    trained = loop.new(network, experiment)
+    step = loop.train_step(tf.distribute.get_strategy(), trained, loop.losses_of(task), experiment)
     shape = (trainer.batch_size, *data.image_size, 1)
     batch = {"image": tf.TensorSpec(shape, tf.float32), "mask": tf.TensorSpec(shape, tf.uint8)}
-    return step, batch, [*network.variables, *optimizer.variables]
+    return step, batch, [variable for part in trained.parts().values() for variable in part]
 
 
 def measured(experiment: config.Experiment, precision: str) -> int:
@@ -160,14 +152,14 @@ def take_steps(experiment: config.Experiment, count: int = 2) -> None:
     """Trains on noise for some steps; what `measured` looks at."""
     step, batch, _ = _step(experiment)
     numbers = tf.random.Generator.from_seed(0)
-    for _ in range(count):
+    for number in range(count):
         image, mask = batch["image"].shape, batch["mask"].shape
         classes = len(experiment.data.mask_labels) + 1
         given = {
             "image": numbers.normal(image),
             "mask": tf.cast(numbers.uniform(mask, 0, classes, tf.int32), tf.uint8),
         }
-        float(step(given))
+        float(step(given, tf.constant(number, tf.int64))["loss"])
 
 
 def _write(output: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """A network's answers to a split's records, scored one by one: memory holds one record at a time."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from radkit import config
 from radkit.data import clinical, convert, pipeline, shards, splits
 from radkit.tasks.task import Answer, Record, Shown, Task
-from trainers import standards
+from trainers import standards, strategy
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,23 @@ class Cases:
     standards: frozenset[str] | None = None
     trainer: config.Trainer = field(default_factory=config.Trainer)
 
-    def records(self) -> Iterator[dict[str, tf.Tensor]]:
-        """Yields the parsed records, in order."""
+    def records(self, host: int = 0, num_hosts: int = 1) -> Iterator[tuple[int, dict[str, tf.Tensor]]]:
+        """Yields the parsed records that are this host's to score, in order, each with its number in the split."""
         fields = convert.fields_of(self.data, shards.schema_of(self.folder))
         patients = splits.chosen(self.folder, self.split, self.trainer)
         there = splits.physical(self.split, self.trainer)
         with pipeline.damage_named(self.folder, there):
-            for record in pipeline.records(self.folder, there, fields, patients):
-                if self.standards is None or standards.of_record(self._told(record), self.task) in self.standards:
-                    yield record
+            if num_hosts == 1:
+                dataset = pipeline.records(self.folder, there, fields, patients)
+            else:
+                dataset = pipeline.evaluation(self.folder, there, fields, patients, host=host, num_hosts=num_hosts)
+            for step, record in enumerate(dataset):
+                is_own = bool(record.pop("weight", 1.0))  # 0: this host has no record left where others have one
+                if is_own and self._counts(record):
+                    yield host + step * num_hosts, record
+
+    def _counts(self, record: Mapping[str, tf.Tensor]) -> bool:
+        return self.standards is None or standards.of_record(self._told(record), self.task) in self.standards
 
     @property
     def total(self) -> int | None:
@@ -57,11 +66,13 @@ class Cases:
         return {name: record[name].numpy().decode()}
 
 
-def _answered(answer_images: Answer, chosen: Cases) -> Iterator[tuple[Record, dict[str, Any]]]:
-    for record in chosen.records():
+def _answered(
+    answer_images: Answer, chosen: Cases, host: int = 0, num_hosts: int = 1
+) -> Iterator[tuple[int, Record, dict[str, Any]]]:
+    for number, record in chosen.records(host, num_hosts):
         plain = _numpy(record)
         found = answer_images(*asked(plain, chosen.data))
-        yield plain, {name: value[0].numpy() for name, value in found.items()}
+        yield number, plain, {name: value[0].numpy() for name, value in found.items()}
 
 
 def asked(record: Record, data: config.Data) -> list[tf.Tensor]:
@@ -75,27 +86,51 @@ def _numpy(record: dict[str, tf.Tensor]) -> dict[str, Any]:
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
-def cases(answer_images: Answer, chosen: Cases, *, progress: bool) -> list[dict[str, Any]]:
-    """Returns the figures of each case, in record order, with its pseudonymous patient, series and record."""
-    pairs: Iterable[tuple[Record, dict[str, Any]]] = _answered(answer_images, chosen)
-    bar = tqdm(pairs, desc=chosen.split, total=chosen.total, unit="case", disable=not progress)
-    return [
-        {
-            "name": f"{chosen.split} {number}",
-            "patient_id": record["patient_id"],
-            "series_uid": record["series_uid"],
-            "record_uid": record["record_uid"],
-            "reference_standard": standards.of_record(dict(record), chosen.task),
-            **chosen.task.case(record, answer_of, chosen.data),
-        }
-        for number, (record, answer_of) in enumerate(bar, 1)
-    ]
+def cases(
+    answer_images: Answer, chosen: Cases, *, progress: bool, devices: strategy.Devices | None = None
+) -> list[dict[str, Any]]:
+    """Returns the figures of each case, in record order, with its pseudonymous patient, series and record.
+
+    Args:
+        answer_images: As `task.answering` gives it.
+        chosen: Which records.
+        progress: Whether a bar is shown.
+        devices: Of several hosts each scores its share and is told the others': every host gets all cases, so every
+            host must call this. None: this host scores all.
+    """
+    host, num_hosts = (devices.host, devices.num_hosts) if devices else (0, 1)
+    # Other hosts' shares may be smaller by one: the bar is the chief's, whose is never smaller.
+    total = None if chosen.total is None else -(-chosen.total // num_hosts)
+    pairs = _answered(answer_images, chosen, host, num_hosts)
+    bar: Iterable[tuple[int, Record, dict[str, Any]]]
+    bar = tqdm(pairs, desc=chosen.split, total=total, unit="case", disable=not progress or host > 0)
+    found = [(number, _figures(record, answer_of, chosen)) for number, record, answer_of in bar]
+    if devices and num_hosts > 1:
+        # Figures are plain numbers and text (`Task.case`): JSON gives each back bit for bit, nan and infinity, too.
+        shares = devices.gathered(json.dumps(found, default=_plain))
+        found = sorted(((number, of) for share in shares for number, of in json.loads(share)), key=lambda pair: pair[0])
+    return [{"name": f"{chosen.split} {place}", **figures} for place, (_, figures) in enumerate(found, 1)]
+
+
+def _figures(record: Record, answer_of: Mapping[str, Any], chosen: Cases) -> dict[str, Any]:
+    return {
+        "patient_id": record["patient_id"],
+        "series_uid": record["series_uid"],
+        "record_uid": record["record_uid"],
+        "reference_standard": standards.of_record(dict(record), chosen.task),
+        **chosen.task.case(record, answer_of, chosen.data),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Returns numpy's numbers and arrays as Python's, which JSON can say."""
+    return np.asarray(value).tolist()
 
 
 def shown(answer_images: Answer, wanted: list[int], chosen: Cases) -> list[Shown]:
     """Returns the records and answers of some cases, in the order wanted: the pictures of a page."""
     found: dict[int, Shown] = {}
-    for index, record in enumerate(chosen.records()):
+    for index, (_, record) in enumerate(chosen.records()):
         if index in wanted:
             plain = _numpy(record)
             answer_of = answer_images(*asked(plain, chosen.data))

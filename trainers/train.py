@@ -1,66 +1,192 @@
 """Trains a config's network on converted records, keeps the weights that validation likes best.
 
     radkit train --config hippocampus --input records/hippocampus --output runs/hippocampus
+    radkit train --config hippocampus --input records/hippocampus --output runs/quick --minutes 4
 
 --input is a data set's folder, or the data folder when it holds one data set. --output is the run's folder: weights,
-`history.jsonl`, `config.json`, `manifest.json` (with the pseudonymous patients trained on), and `transfer.json` where
+`history.jsonl` and `history.csv`, `config.json`, `run.html` (curves, settings, how the best weights do on the
+validation split), `manifest.json` (with the pseudonymous patients trained on), and `transfer.json` where
 `model.weights` names weights to begin with: what of them fitted, layer by layer. Where `model.settings` of a detector
 have anchors="fit", anchors are fitted to the boxes trained on, and stand in `config.json`. A run that was stopped
-goes on from its last checkpoint when the same command is given again; a finished one is left alone. The bar and
-`history.jsonl` tell the images a second and the share of the time that steps waited for them.
+goes on from its last checkpoint when the same command is given again, to the same weights; a finished one is left
+alone. The bar and `history.jsonl` tell the images a second and the share of the time that steps waited for them.
 
-Exit status: 0 done; 2 refused.
+With --minutes as many steps are taken as fit into that time, validation and page included: steps and validations are
+measured as the run goes, and the learning rate's schedule ends with it. SIGTERM, SIGUSR1 or Ctrl-C end a run after the
+step it is in: its state is saved, and the same command goes on. --restarts starts one that died again. --folds trains
+a run a fold. --unlabelled names records without labels (`unlabelled.method`). --tensorboard and --profile=20,30 write
+what TensorBoard shows. Several hosts: give --hosts and --host, or start with Slurm, Kubernetes or TF_CONFIG. Records
+and runs in a bucket (--input=gs://..., --output=gs://...) are copied into --cache, and a run is copied back after each
+checkpoint.
+
+Exit status: 0 done, or stopped as asked; 2 refused; 75 a device or another host was lost, the same command goes on.
 """
 
-import hashlib
-import math
+import contextlib
+import dataclasses
 import sys
-import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 from absl import flags
-from tqdm import tqdm
 
 from radkit import config, outputs, program, runs, tasks
-from radkit.data import convert, pipeline, shards, splits
+from radkit.data import convert, pipeline, shards
 from radkit.errors import UserError
-from radkit.models import weights
-from radkit.tasks import task as task_module
-from trainers import anchors, beginnings, checkpoints, loop, scoring, strategy
+from trainers import anchors, checkpoints, cloud, cluster, finish, folds, lost, strategy, supervisor, training
 
 FLAGS = program.new_flags(data_in="Data set's folder, as convert wrote it.", out="Run folder.", config=True)
+cluster.define(FLAGS)
+cloud.define(FLAGS)
+flags.DEFINE_float(
+    "minutes", None, "Time that training may take, validation and page included: trainer.minutes.", 0.0,
+    flag_values=FLAGS,
+)  # fmt: skip
+flags.DEFINE_integer("folds", 0, "Trains so many runs, each validated on another fold.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("restarts", 0, "How often training is started again when it died.", 0, flag_values=FLAGS)
+flags.DEFINE_string("unlabelled", None, "Data set's folder of records without labels.", flag_values=FLAGS)
+flags.DEFINE_boolean("tensorboard", False, "Whether event files are written to tensorboard/.", flag_values=FLAGS)
+flags.DEFINE_list("profile", [], "First and last step that are profiled into tensorboard/.", flag_values=FLAGS)
+flags.DEFINE_boolean("progress", True, "Whether a bar is shown.", flag_values=FLAGS)
+
+Options = training.Options
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the verb; see the module's docstring."""
-    return program.run(sys.modules[__name__], _run, argv)
+    return program.run(sys.modules[__name__], lambda values, _: _run(values, argv), argv)
 
 
-def _run(values: flags.FlagValues, _: list[str]) -> int:
+def _run(values: flags.FlagValues, argv: Sequence[str]) -> int:
     program.required(values, "config", "output")
-    experiment = config.load(values["config"].value, values["set"].value)
-    folder = shards.find_dataset(program.input_folder(values))
-    pipeline.check(folder, experiment.data)
-    run = Path(values["output"].value)
-    if anchors.are_wanted(experiment):
-        record_fields = convert.fields_of(experiment.data, shards.schema_of(folder))
-        found = pipeline.opened(folder, experiment, record_fields)
-        experiment = anchors.fitted(experiment, found, tasks.find(experiment.task.name))
-    said = {"experiment": config.to_json(experiment), "data": shards.digest(folder)}
-    with checkpoints.lock(run):
-        _check(run, said)
-        if not (run / runs.MANIFEST).is_file():
-            _train(experiment, folder, run, said)
-    done = runs.manifest(run)
-    print(
-        f"train: {experiment.trainer.steps} steps, best validation score {task_module.spell(done['best_score'])} "
-        f"at step {done['best_step']}, {done['num_parameters']:,} parameters -> {run}"
-    )
+    if values["restarts"].value:
+        _options(values)  # refuses first
+        return supervisor.supervise(argv, values["restarts"].value)
+    said = list(values["set"].value)
+    if values["minutes"].value is not None:
+        said.append(f"trainer.minutes={values['minutes'].value}")
+    experiment = config.load(values["config"].value, said)
+    options, folder = _options(values), shards.find_dataset(cloud.input_folder(values))
+    if values["folds"].value:
+        return _run_folds(experiment, folder, Path(values["output"].value), values)
+    run = cloud.Run.of(values)
+    told = _trained(experiment, folder, run, dataclasses.replace(options, saved=run.push))
+    if run.push is not None:
+        run.push()
+    program.say(told)
     return program.DONE
+
+
+def _trained(experiment: config.Experiment, folder: Path, run: cloud.Run, options: Options) -> str:
+    """Trains; returns what is told of it."""
+    try:
+        with lost.told():
+            return finish.headline(fit(experiment, folder, run.here, options), run.said)
+    except training.Stopped as stopped:
+        return f"train: {stopped} -> {run.said}"
+
+
+def _options(values: flags.FlagValues) -> Options:
+    unlabelled = values["unlabelled"].value
+    return Options(
+        tensorboard=values["tensorboard"].value,
+        profile=_profiled(values["profile"].value),
+        unlabelled=shards.find_dataset(cloud.input_folder(values, "unlabelled")) if unlabelled else None,
+        progress=values["progress"].value,
+        asked=cluster.asked(values),
+    )
+
+
+def _profiled(words: Sequence[str]) -> tuple[int, int] | None:
+    if not words:
+        return None
+    if len(words) != 2 or not all(word.strip().isdecimal() for word in words) or not 0 < int(words[0]) <= int(words[1]):
+        raise UserError(f"--profile={','.join(words)} must be the first and the last step, as --profile=20,30")
+    return int(words[0]), int(words[1])
+
+
+def _run_folds(experiment: config.Experiment, folder: Path, output: Path, values: flags.FlagValues) -> int:
+    if values["hosts"].value or values["host"].value >= 0:
+        raise UserError(
+            "--folds trains on the devices of one machine, and --hosts or --host is given; leave them out, or train "
+            "each fold by itself, with --set trainer.fold=0, 1, ..."
+        )
+    if cloud.is_remote(str(values["output"].value)):
+        raise UserError(
+            f"--folds writes into a folder of this machine, not {values['output'].value}; copy it there after"
+        )
+    named = ("unlabelled", "tpu", "tpu_zone", "tpu_project")
+    passed_on = [f"--{name}={values[name].value}" for name in named if values[name].value]
+    passed_on += [f"--{'' if values[name].value else 'no'}{name}" for name in ("tensorboard", "progress")]
+    passed_on += [f"--profile={','.join(values['profile'].value)}"] if values["profile"].value else []
+    with lost.told():
+        summary = folds.run(experiment, folder, output, values["folds"].value, folds.in_processes(folder, passed_on))
+    if summary is None:
+        program.say(f"train: stopped; the same command goes on -> {output}")
+    else:
+        program.say(f"train: {folds.headline(summary, tasks.find(experiment.task.name))} -> {output / folds.PAGE}")
+    return program.DONE
+
+
+def fit(experiment: config.Experiment, folder: Path, run: Path, options: Options = training.USUAL) -> dict[str, Any]:
+    """Trains, or goes on with, or leaves alone where it is finished, one run; returns its manifest.
+
+    Args:
+        experiment: The config.
+        folder: The data set's version folder.
+        run: The run's folder; a run of another config or of other records is refused.
+        options: Where it runs, what it tells.
+
+    Raises:
+        UserError: The config, the records or the folder are refused, or training cannot go on.
+        training.Stopped: It was asked to stop by a signal; its state is saved.
+    """
+    devices = strategy.choose(experiment.trainer, options.asked)  # before TensorFlow computes anything
+    if options.saved is not None and devices.num_hosts > 1:
+        raise UserError("several hosts need an --output that all of them see as a folder; mount the bucket on each")
+    pipeline.check(folder, experiment.data)
+    experiment = _with_anchors(experiment, folder)
+    _require_profiled(experiment.trainer, options.profile)
+    said = {"experiment": config.to_json(experiment), "data": shards.digest(folder)}
+    if options.unlabelled is not None:
+        said["unlabelled"] = shards.digest(options.unlabelled)
+    strategy.require_same(devices, {"the config": str(said["experiment"]), "the records' digest": str(said["data"])})
+    with checkpoints.lock(run) if devices.is_chief else contextlib.nullcontext():
+        _on_chief(devices, lambda: _check(run, said))
+        if not devices.same((run / runs.MANIFEST).is_file()):
+            training.train(experiment, folder, run, said, options, devices)
+        devices.same(0.0)  # the chief has written the manifest
+        return runs.manifest(run)
+
+
+def _require_profiled(trainer: config.Trainer, profile: tuple[int, int] | None) -> None:
+    """Refuses a profile of steps that are never taken; with a time the number of steps is not known."""
+    if profile and not trainer.minutes and profile[0] > trainer.steps:
+        raise UserError(
+            f"--profile={profile[0]},{profile[1]} begins after the last step, trainer.steps={trainer.steps}; name "
+            "steps that are taken"
+        )
+
+
+def _with_anchors(experiment: config.Experiment, folder: Path) -> config.Experiment:
+    if not anchors.are_wanted(experiment):
+        return experiment
+    record_fields = convert.fields_of(experiment.data, shards.schema_of(folder))
+    found = pipeline.opened(folder, experiment, record_fields)
+    return anchors.fitted(experiment, found, tasks.find(experiment.task.name))
+
+
+def _on_chief(devices: strategy.Devices, check: Callable[[], None]) -> None:
+    """Does what refuses on the chief only, and refuses on all hosts."""
+    told = ""
+    if devices.is_chief:
+        try:
+            check()
+        except UserError as error:
+            told = str(error)
+    if told := devices.gathered(told)[0]:
+        raise UserError(told)
 
 
 def _check(run: Path, said: dict[str, Any]) -> None:
@@ -68,133 +194,29 @@ def _check(run: Path, said: dict[str, Any]) -> None:
     if run.is_dir() and any(run.iterdir()):
         if not (run / runs.CONFIG).is_file():
             raise UserError(f"--output {run} exists and is no run of radkit; name another folder")
-        if outputs.read_json(run / runs.CONFIG) != said:
+        if differing := _differing(outputs.read_json(run / runs.CONFIG), said):
             raise UserError(
-                f"--output {run} is a run with another config or other records; name another folder or remove it"
+                f"--output {run} is a run with another config or other records: {'; '.join(differing[:3])}"
+                f"{', ...' if len(differing) > 3 else ''}; name another folder or remove it"
             )
     if run.exists() and not run.is_dir():
         raise UserError(f"--output {run} is a file; name a folder that does not exist yet")
 
 
-def _train(experiment: config.Experiment, folder: Path, run: Path, said: dict[str, Any]) -> None:
-    trainer = experiment.trainer
-    record_fields = convert.fields_of(experiment.data, shards.schema_of(folder))
-    # What is missing is said now, not at the first evaluation.
-    found = pipeline.opened(folder, experiment, record_fields)
-    validation = splits.physical("validation", trainer), splits.chosen(folder, "validation", trainer)
-    pipeline.records(folder, validation[0], record_fields, validation[1])
-    task = tasks.of(experiment)
-    strategy.seed(trainer)
-    precision = strategy.set_precision(trainer.precision)
-    devices = strategy.choose(trainer)
-    with devices.scope():
-        network = runs.new_network(experiment, task)
-        started = beginnings.start(network, experiment, run)
-        optimizer = loop.new_optimizer(experiment, weights.shares(network, experiment.optimizer.rates))
-        optimizer.build(network.trainable_variables)
-        # Written only now: a config that is refused leaves no folder behind that the mended one would not fit.
-        outputs.make_folder(run)
-        outputs.write_json(run / runs.CONFIG, said)
-        if started:
-            outputs.write_json(run / runs.TRANSFER, started)
-        state = checkpoints.State(run, network, optimizer)
-    checkpoints.cut_history(run, state.step)
-    step = loop.train_step(
-        devices,
-        network,
-        optimizer,
-        task,
-        clip_norm=experiment.optimizer.clip_norm,
-        batch_size=trainer.batch_size,
-        change=lambda batch: pipeline.on_device(batch, experiment),
-    )
-    with pipeline.damage_named(folder, splits.physical("train", trainer)):
-        dataset = pipeline.training(folder, experiment, record_fields, first_step=state.step, found=found)
-        batches = loop.Watched(iter(devices.experimental_distribute_dataset(dataset)), trainer.batch_size)
-        score = _scoring(folder, experiment, network)
-        label = f"train {experiment.data.dataset}"
-        with tqdm(total=trainer.steps, initial=state.step, desc=label, unit="step", mininterval=0.5) as bar:
-            hooks = [_show(bar, batches), _evaluate(run, network, state, score, trainer, batches)]
-            loop.run(step, batches, first_step=state.step, num_steps=trainer.steps, hooks=hooks)
-    _finish(run, experiment, folder, network, precision)
+def _differing(found: Any, said: Any, where: str = "") -> list[str]:
+    """Returns what two trees of settings differ in, each place with what is there and what is asked for.
 
-
-def _scoring(folder: Path, experiment: config.Experiment, network: Any) -> Callable[[], float]:
-    """Returns the function that scores the network as it is on the validation split."""
-    data, task = experiment.data, tasks.find(experiment.task.name)
-    answer_images = task_module.answering(network, task, data, experiment.inference)
-    cases = scoring.Cases(folder, "validation", data, task, trainer=experiment.trainer)
-
-    def score() -> float:
-        found = scoring.cases(answer_images, cases, progress=False)
-        return float(task.score(found, data) if task.score else task.summary(found, data)["score"])
-
-    return score
-
-
-def _show(bar: Any, batches: loop.Watched) -> Callable[[int, float], None]:
-    def hook(_: int, loss: float) -> None:
-        speed = batches.figures()
-        told = {"images/s": f"{speed['images_per_s']:.4g}", "waiting": f"{speed['waiting_share']:.0%}"}
-        bar.set_postfix(loss=f"{loss:.3f}", **told, refresh=False)
-        bar.update()
-
-    return hook
-
-
-def _evaluate(
-    run: Path,
-    network: Any,
-    state: checkpoints.State,
-    score: Callable[[], float],
-    trainer: config.Trainer,
-    batches: loop.Watched,
-) -> Callable[[int, float], None]:
-    """Returns the hook that scores the validation split, keeps the best weights and saves the state."""
-    losses: list[float] = []
-    started = time.monotonic()
-
-    def hook(step: int, loss: float) -> None:
-        losses.append(loss)
-        if step % trainer.evaluate_every and step != trainer.steps:
-            return
-        speed = batches.figures()
-        found = score()
-        known = -math.inf if math.isnan(found) else found
-        # Of equal ones the newest, as while no score is defined (one class only, say): they learned longer.
-        if known >= state.best:
-            checkpoints.save_weights(network, run / runs.BEST)
-        line = {"step": step, "loss": sum(losses) / len(losses), "validation score": task_module.as_json(found)}
-        checkpoints.add_history(run, {**line, **speed, "seconds": round(time.monotonic() - started, 1)})
-        losses.clear()
-        state.save(step, max(state.best, known))
-        batches.restart()
-
-    return hook
-
-
-def _finish(run: Path, experiment: config.Experiment, folder: Path, network: Any, precision: str) -> None:
-    history = runs.history(run)
-    scored = [line for line in history if line["validation score"] is not None]
-    best = max(reversed(scored), key=lambda line: line["validation score"]) if scored else history[-1]
-    trainer = experiment.trainer
-    digest = hashlib.sha256((run / runs.BEST).read_bytes()).hexdigest()
-    outputs.write_json(
-        run / runs.MANIFEST,
-        {
-            "task": experiment.task.name,
-            "best_step": best["step"],
-            "best_score": best["validation score"],
-            "num_parameters": network.count_params(),
-            "precision": precision,
-            "seed": trainer.seed,
-            "weights_sha256": digest,
-            "data": shards.digest(folder),
-            "patients": {split: splits.patients(folder, split, trainer) for split in ("train", "validation")},
-            "patients_before": beginnings.patients(run),
-            "versions": {name: metadata.version(name) for name in ("keras", "numpy")} | {"tensorflow": tf.__version__},
-        },
-    )
+    >>> _differing({"a": {"b": 1}, "data": "x"}, {"a": {"b": 2}, "data": "x"})
+    ['a.b is 1, asked for is 2']
+    """
+    if found == said:
+        return []
+    if isinstance(found, dict) and isinstance(said, dict):
+        names = dict.fromkeys((*said, *found))
+        return [line for name in names for line in _differing(found.get(name), said.get(name), f"{where}.{name}")]
+    place = where.removeprefix(".").removeprefix("experiment.")
+    names = {"data": "the records' digest", "unlabelled": "the digest of --unlabelled"}
+    return [f"{names.get(place, place)} is {found!r}, asked for is {said!r}"]
 
 
 if __name__ == "__main__":

@@ -56,9 +56,17 @@ def test_what_has_no_anchors_or_no_boxes_is_refused(tmp_path: Path) -> None:
     folder = records(tmp_path, [[0, 0, 40, 3]], [2])
     with pytest.raises(UserError, match="no image has a box"):
         fitted(folder, experiment())
-    without = config.Experiment(DATA, config.Model("resnet18", {"anchors": "fit"}), config.Task("detection"))
-    with pytest.raises(UserError, match="'resnet18' has no anchors to fit"):
-        fitted(folder, without)
+    for name in ("resnet18", "fcos"):  # the second has cells, which are no anchors
+        settings = {"anchors": "fit"} if name == "resnet18" else {**SMALL, "anchors": "fit"}
+        without = config.Experiment(DATA, config.Model(name, settings), config.Task("detection"))
+        with pytest.raises(UserError, match=f"'{name}' has no anchors to fit"):
+            fitted(folder, without)
+
+
+def test_anchors_of_a_first_stage_are_fitted(tmp_path: Path) -> None:
+    folder = records(tmp_path, [[0, 0, 12, 16], [4, 4, 24, 14]], [0, 1])
+    found = fitted(folder, experiment("faster_rcnn"))
+    assert {(6.0, 8.0), (10.0, 5.0)} <= {tuple(shape) for level in found.model.settings["anchors"] for shape in level}
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ import h5py
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from radkit import config, outputs, runs, tasks
 from radkit.errors import UserError
 from radkit.models import weights
 from radkit.models.weights import freezing
 from tests.conftest import MadeUp
-from trainers import beginnings, train
+from trainers import beginnings, checkpoints, train
 
 
 def experiment(made: MadeUp, weights_from: str = "", freeze: tuple[str, ...] = (), **rates: float) -> MadeUp:
@@ -84,7 +83,7 @@ class TestStart:
         assert beginnings.patients(tmp_path) == []
 
     def test_a_run_that_goes_on_has_its_own(self, tmp_path: Path) -> None:
-        tf.train.CheckpointManager(tf.train.Checkpoint(), str(tmp_path / "state"), max_to_keep=1).save()
+        checkpoints.Keeper(tmp_path, {}, config.Trainer()).save(1, {}, wait=True)
         network = self.network()
         assert beginnings.start(network, self.settings("gone.weights.h5", ("body",)), tmp_path) == {}
         assert len(network.trainable_variables) == 2

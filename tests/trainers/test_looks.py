@@ -116,6 +116,7 @@ def test_a_run_of_a_fold_is_scored_on_its_fold(
     assert "evaluate: test (fold 2 of repeat 0, of those outside the test split, look 1)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_of_a_fold_is_tested_on_other_records_as_a_whole(
     folder: Path, folded: tuple[Path, dict[str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,7 +74,7 @@ def test_training_feeds_what_the_evaluation_asks_by(radiographs: MadeUp) -> None
     assert np.isnan(fed[:, 1]).all()  # the made-up headers tell no age
     known = {(-1.0, "F"), (1.0, "M")}
     chosen = scoring.Cases(made.folder, "test", data, tasks.find("classification"))
-    for record in chosen.records():
+    for _, record in chosen.records():
         plain = {name: value.numpy() for name, value in record.items()} | {"sex": record["sex"].numpy().decode()}
         image, _, table = scoring.asked(plain, data)
         assert len(image) == len(table) == 1

@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
+import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -14,7 +18,9 @@ from radkit import config, models, outputs, runs
 from radkit.data import convert, shards
 from tests import conftest
 from tests.conftest import MadeUp
-from trainers import checkpoints, loop, train
+from tests.reports import page_check
+from tests.trainers import test_logs
+from trainers import checkpoints, finish, loop, train
 
 
 def call(made: MadeUp, run: Path, *flags: str) -> int:
@@ -29,7 +35,7 @@ def weights(run: Path) -> dict[str, np.ndarray]:
     return found
 
 
-TIMES = ("seconds", "images_per_s", "waiting_share")
+TIMES = ("seconds", "images_per_s", "waiting_share", "memory_mib")
 
 
 def without_times(run: Path) -> list[dict]:
@@ -53,7 +59,22 @@ class TestFinished:
         best = max(reversed(history), key=lambda line: line["validation score"])  # of equal ones the newest
         assert (manifest["best_step"], manifest["best_score"]) == (best["step"], best["validation score"])
         assert manifest["precision"] == "float32"
+        assert (manifest["ended"], manifest["steps"], manifest["skipped_steps"]) == ("steps", 6, 0)
+        assert manifest["select"]["figure"] == "score"
+        assert manifest["data_provenance"]["verb"] == "convert"
+        assert len(manifest["code"]["sha256"]) == 64
+        assert "devices" in manifest
         json.loads((run / runs.MANIFEST).read_text(), parse_constant=pytest.fail)
+
+    @pytest.mark.parametrize("task", ["segmentation", "classification"])
+    def test_it_has_a_page_a_table_and_its_architecture(self, task: str, run_folders: dict[str, Path]) -> None:
+        run = run_folders[task]
+        page = page_check.read((run / runs.PAGE).read_text())
+        assert len(page.images) >= 2  # curves, and what the task's page shows
+        assert (run / runs.TABLE).read_text().splitlines()[0].startswith("step,loss,validation score,")
+        network = keras.models.model_from_json((run / runs.ARCHITECTURE).read_text())
+        assert network.count_params() == runs.manifest(run)["num_parameters"]
+        assert not (run / runs.BOARD).exists()
 
     def test_a_finished_run_is_left_alone(
         self, run_folders: dict[str, Path], volumes: MadeUp, keras_alone: None, capsys: pytest.CaptureFixture[str]
@@ -71,10 +92,92 @@ class TestFinished:
         assert call(radiographs, tmp_path / "run") == 0
         assert_same(tmp_path / "run", run_folders["classification"])
 
+    @pytest.mark.slow
     def test_sampling_and_changes_on_the_device_train(self, volumes: MadeUp, tmp_path: Path, keras_alone: None) -> None:
         said = ["augment.where=device", "trainer.sampling.foreground=0.5", "trainer.sampling.records=lesions"]
         assert call(volumes, tmp_path / "run", *(f"--set={one}" for one in said)) == 0
         assert len(runs.history(tmp_path / "run")) == 2
+
+
+class TestFlags:
+    @pytest.mark.slow
+    def test_a_run_tells_and_chooses_as_asked(
+        self, radiographs: MadeUp, tmp_path: Path, keras_alone: None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        said = ["trainer.select=Brier score", "optimizer.average=0.9", "optimizer.name=sgd"]
+        run = tmp_path / "run"
+        asked = ["--tensorboard", "--profile=5,6", "--noprogress"]
+        assert call(radiographs, run, *asked, *(f"--set={one}" for one in said)) == 0
+        assert "best validation Brier score" in capsys.readouterr().out
+        manifest, history = runs.manifest(run), runs.history(run)
+        assert manifest["select"]["better"] == "lower"
+        assert manifest["select"]["value"] == min(line["validation Brier score"] for line in history)
+        assert manifest["averaged"]
+        tags = {value.tag for event in test_logs.events(run / runs.BOARD) for value in event.summary.value}
+        assert {"training/loss", "validation/validation_score", "case_1", "case_3"} <= tags
+        assert list((run / runs.BOARD).rglob("*.xplane.pb"))
+
+    @pytest.mark.slow
+    def test_a_run_of_minutes_ends_in_time_with_its_page(
+        self, volumes: MadeUp, tmp_path: Path, keras_alone: None
+    ) -> None:
+        run = tmp_path / "run"
+        assert call(volumes, run, "--minutes=1", "--set=trainer.evaluate_every=100") == 0
+        manifest, history = runs.manifest(run), runs.history(run)
+        assert manifest["ended"] == "time"
+        assert 20 < manifest["seconds"] <= 60
+        assert history[-1]["step"] == manifest["steps"] > 6
+        assert history[-1]["learning_rate"] < 0.05 * 1e-2  # annealed
+        assert (run / runs.PAGE).is_file()
+
+    @pytest.mark.slow
+    def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_weights(
+        self,
+        volumes: MadeUp,
+        run_folders: dict[str, Path],
+        tmp_path: Path,
+        keras_alone: None,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        whole, run = loop.run, tmp_path / "run"
+
+        def signalled(*given: Any, hooks: list[loop.Hook], **more: Any) -> int:
+            def ask(number: int, _: Mapping[str, float]) -> None:
+                if number == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            return whole(*given, hooks=[ask, *hooks], **more)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(loop, "run", signalled)
+            assert call(volumes, run) == 0
+        assert "stopped at step 2 (SIGTERM); the same command goes on" in capsys.readouterr().out
+        assert not (run / runs.MANIFEST).exists()
+        assert call(volumes, run) == 0
+        assert_same(run, run_folders["segmentation"])
+
+    @pytest.mark.parametrize(
+        ("flags", "message"),
+        [
+            (["--profile=3"], "must be the first and the last step"),
+            (["--profile=5,2"], "must be the first and the last step"),
+            (["--set=trainer.select=AUCC"], "did you mean 'AUC'"),
+            (["--set=unlabelled.method=mean_teacher"], "--unlabelled"),
+            pytest.param(["--set=augment.gain=1e38"], "none of the 6 steps had a finite loss", marks=pytest.mark.slow),
+        ],
+    )
+    def test_what_is_refused(
+        self,
+        radiographs: MadeUp,
+        tmp_path: Path,
+        flags: list[str],
+        message: str,
+        capsys: pytest.CaptureFixture[str],
+        keras_alone: None,
+    ) -> None:
+        assert call(radiographs, tmp_path / "run", *flags) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "run" / runs.MANIFEST).exists()
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -93,12 +196,12 @@ class Killed(BaseException):
 def kill_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = loop.run
 
-    def short(step: Callable, batches: object, *, first_step: int, num_steps: int, hooks: list) -> None:
-        def kill(number: int, _: float) -> None:
+    def short(*given: Any, hooks: list[loop.Hook], **more: Any) -> int:
+        def kill(number: int, _: Mapping[str, float]) -> None:
             if number == steps:
                 raise Killed
 
-        whole(step, batches, first_step=first_step, num_steps=num_steps, hooks=[*hooks, kill])
+        return whole(*given, hooks=[*hooks, kill], **more)
 
     monkeypatch.setattr(loop, "run", short)
 
@@ -131,11 +234,12 @@ class TestResumed:
         assert call(made, tmp_path / "run") == 0
         assert_same(tmp_path / "run", tmp_path / "whole")
 
+    @pytest.mark.slow
     def test_a_run_killed_at_its_last_step_is_finished(
         self, run_folders: dict[str, Path], volumes: MadeUp, tmp_path: Path, keras_alone: None
     ) -> None:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(train, "_finish", lambda *_: (_ for _ in ()).throw(Killed))
+            patched.setattr(finish, "finish", lambda *_: (_ for _ in ()).throw(Killed))
             with pytest.raises(Killed):
                 call(volumes, tmp_path / "run")
         assert call(volumes, tmp_path / "run") == 0
@@ -163,6 +267,7 @@ class TestRefused:
             (["--set=data.mask_labels=('core','shell')"], "the records in"),
             (["--set=augment.flip=(True,)"], "augment.flip must be empty or 3"),
             (["--set=trainer.seed=-4"], "trainer.seed must be 0"),
+            (["--profile=100,200"], "--profile=100,200 begins after the last step, trainer.steps=6"),
         ],
     )
     def test_a_config_that_is_refused_leaves_no_folder(
@@ -183,7 +288,8 @@ class TestRefused:
     ) -> None:
         said = [f"--config={volumes.config_file(tmp_path)}", f"--input={volumes.folder}"]
         assert train.main(["train", *said, f"--output={run_folders['segmentation']}", "--set=trainer.steps=7"]) == 2
-        assert "is a run with another config" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "is a run with another config or other records: trainer.steps is 6, asked for is 7; name" in told
 
     def test_folders_that_are_something_else(
         self, volumes: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -225,7 +331,7 @@ class TestRefused:
     def test_a_loss_that_is_no_number_stops_the_run(
         self, volumes: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str], keras_alone: None
     ) -> None:
-        assert call(volumes, tmp_path / "run", "--set=augment.gain=1e38", "--set=optimizer.learning_rate=1e30") == 2
+        assert call(volumes, tmp_path / "run", "--set=augment.gain=1e38", "--set=trainer.bad_steps=3") == 2
         assert "at step" in capsys.readouterr().err
         assert not (tmp_path / "run" / runs.MANIFEST).exists()
 
