@@ -1,9 +1,12 @@
 """Pneumonia in chest radiographs (a part of NIH ChestX-ray14): ResNet, one label.
 
+    radkit import --format png --config chest --input radkit/demo/data/chest \
+        --labels radkit/demo/data/chest/labels.csv --modality CR --output records
     radkit train --config chest --input records/chest --output runs/chest
 
-Measured on the demo's records (640 radiographs): test AUC 0.886 (95 % interval 0.812 to 0.942; 120 radiographs; mean
-brightness alone 0.655) after 55 s of training on two processors with bfloat16.
+Measured, test AUC of 115 radiographs by seeds 0, 1 and 2: 0.890, 0.874, 0.871; another seed: 0.825 to 0.931. The
+image's mean brightness alone has an AUC of 0.704. On the demo's records, made of the same radiographs by way of DICOM
+and split otherwise: 0.886 (95 % interval 0.812 to 0.942; 120 radiographs) after 55 s of training on two processors.
 
 The labels are confounded with projection (PA, AP) and brightness: read PA and AP apart, make no clinical claim.
 """

@@ -1,8 +1,8 @@
 """Left and right lung in chest radiographs (74 of the COVID-19 image repository): RetinaNet, two boxes an image.
 
-radkit import --format coco --config lungs --input set --modality CR --output records
-radkit train --config lungs --input records/lungs --output runs/lungs
-radkit evaluate --run runs/lungs --input records/lungs --output evaluation
+    radkit import --format coco --config lungs --input radkit/demo/data/lungs --modality CR --output records
+    radkit train --config lungs --input records/lungs --output runs/lungs
+    radkit evaluate --run runs/lungs --input records/lungs --output evaluation
 
 Measured on 14 test images of 9 patients after 600 steps: mAP50 1.000, mAP 0.747 (95 % interval 0.709 to 0.812).
 That was the second look at them: after the first (mAP50 1.000, mAP 0.632) the rule of equal validation scores was
