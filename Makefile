@@ -51,7 +51,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.demo
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
-	@for bench in deidentify burned_in_text volumes segmentations structure_sets consensus input_pipeline losses monai_weights models detection; do echo "== $$bench"; $(BIN)/python benchmarks/$$bench.py --peer_python=.venv-bench/bin/python || exit 1; done
+	@for bench in deidentify burned_in_text volumes segmentations structure_sets consensus input_pipeline losses monai_weights models detection metrics; do echo "== $$bench"; $(BIN)/python benchmarks/$$bench.py --peer_python=.venv-bench/bin/python || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-bench $(DEMO) build dist *.egg-info
