@@ -36,9 +36,10 @@ BELOW = {
     "radkit.inference": {"ground", "radkit.models", "radkit.boxes"},
     "radkit.losses": {"ground", "radkit.boxes"},
     "radkit.metrics": {"ground"},
+    "radkit.evaluation": {"ground", "radkit.metrics"},
     "radkit.tasks": {
         "ground", "radkit.dicom", "radkit.data", "radkit.models", "radkit.inference", "radkit.losses", "radkit.metrics",
-        "radkit.reports", "radkit.boxes",
+        "radkit.reports", "radkit.boxes", "radkit.evaluation",
     },
     "radkit.reports": {"ground", "radkit.metrics"},
     "radkit.planning": {"ground", "radkit.models", "radkit.inference"},
@@ -48,7 +49,7 @@ BELOW = {
     "beam_jobs": {"ground", "radkit.dicom", "radkit.deid", "radkit.data", "radkit.reports", "radkit.metrics"},
     "trainers": {
         "ground", "radkit.dicom", "radkit.data", "radkit.models", "radkit.inference", "radkit.losses", "radkit.metrics",
-        "radkit.tasks", "radkit.planning", "radkit.reports", "radkit.runs", "radkit.boxes",
+        "radkit.tasks", "radkit.planning", "radkit.reports", "radkit.runs", "radkit.boxes", "radkit.evaluation",
     },
     "serving": {
         "ground", "radkit.dicom", "radkit.data", "radkit.models", "radkit.inference", "radkit.losses", "radkit.metrics",

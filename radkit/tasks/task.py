@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from radkit import config
 from radkit.data import clinical, prepare
+from radkit.evaluation import plan
 from radkit.inference import configured, wrapped
 from radkit.tasks import streams
 
@@ -56,6 +57,8 @@ class Task:
         score: (cases, data) -> the summary's score alone, where a summary takes long; None: it does not.
         listed: (cases, summary, data) -> the cases as tables, `pick` and `page` take them: plain numbers and text.
         stream: The config's data section -> figures of training that add up over replicas; None: it tells of none.
+        asked: The config's data section -> what a clinical evaluation measures of its cases.
+        detail: (record, answer, data) -> figures of a case beside `case`'s that only an evaluation takes the time for.
     """
 
     num_outputs: Callable[[config.Data], int]
@@ -72,6 +75,8 @@ class Task:
     score: Callable[[Sequence[Mapping[str, Any]], config.Data], float] | None = None
     listed: Callable[..., Sequence[Mapping[str, Any]]] = _as_they_are
     stream: Callable[[config.Data], streams.Stream] | None = None
+    asked: Callable[[config.Data], plan.Asked] | None = None
+    detail: Callable[[Record, Mapping[str, Any], config.Data], dict[str, Any]] | None = None
 
 
 def stream_of(task: Task, data: config.Data) -> streams.Stream | None:
