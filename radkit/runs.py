@@ -9,6 +9,7 @@ history.jsonl      one line a validation
 history.csv        the same as a table
 tensorboard/       event files and profiles (where they were asked for)
 run.html           curves, settings, and how the best weights do on the validation split (written at the end)
+operating_points.json  from which score on a case is called yes, as `radkit evaluate` chose it on the validation split
 manifest.json      what the run is made of: data, patients, digests, versions, seed, devices, the rule that chose the
                    weights, why it ended (written when it is finished)
 """
@@ -23,6 +24,8 @@ import keras
 
 from radkit import config, folder, models, outputs
 from radkit.errors import UserError
+from radkit.evaluation import operating
+from radkit.evaluation.endpoints import OperatingPoint
 from radkit.models import weights
 from radkit.tasks.task import Task
 
@@ -33,6 +36,7 @@ ARCHITECTURE = "architecture.json"
 PAGE = "run.html"
 BOARD = "tensorboard"
 MANIFEST = "manifest.json"
+OPERATING_POINTS = "operating_points.json"
 TRANSFER = "transfer.json"
 CONFIG = "config.json"
 
@@ -71,6 +75,18 @@ def manifest(run: Path) -> dict[str, Any]:
         UserError: As `experiment`.
     """
     return _read(run / MANIFEST, ("data", "patients", "weights_sha256"))
+
+
+def operating_points(run: Path) -> list[OperatingPoint]:
+    """Returns a finished run's operating points; empty where none were chosen for its weights.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = run / OPERATING_POINTS
+    if not path.is_file():
+        return []
+    return operating.from_json(outputs.read_json(path), manifest(run)["weights_sha256"]) or []
 
 
 def _read(path: Path, names: tuple[str, ...]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ BELOW = {
     },
     "radkit.reports": {"ground", "radkit.metrics"},
     "radkit.planning": {"ground", "radkit.models", "radkit.inference"},
-    "radkit.runs": {"ground", "radkit.data", "radkit.models", "radkit.tasks"},
+    "radkit.runs": {"ground", "radkit.data", "radkit.models", "radkit.tasks", "radkit.evaluation"},
     "radkit.cli": {"ground"},
     "radkit.__main__": {"ground", "radkit.cli"},
     "beam_jobs": {"ground", "radkit.dicom", "radkit.deid", "radkit.data", "radkit.reports", "radkit.metrics"},

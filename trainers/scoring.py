@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from radkit import config
 from radkit.data import clinical, convert, pipeline, shards, splits
+from radkit.evaluation import subgroups
 from radkit.tasks.task import Answer, Record, Shown, Task
 from trainers import standards, strategy
 
@@ -27,6 +28,8 @@ class Cases:
         task: Whose labels count.
         standards: Reference standards whose records are scored; None: all.
         trainer: Of a run of a fold, which says whose records make up the split; by default they are as on the disk.
+        detailed: Whether each case is told with what only an evaluation takes the time for (`Task.detail`), and with
+            the facts that subgroups are made by.
     """
 
     folder: Path
@@ -35,6 +38,7 @@ class Cases:
     task: Task
     standards: frozenset[str] | None = None
     trainer: config.Trainer = field(default_factory=config.Trainer)
+    detailed: bool = False
 
     def records(self, host: int = 0, num_hosts: int = 1) -> Iterator[tuple[int, dict[str, tf.Tensor]]]:
         """Yields the parsed records that are this host's to score, in order, each with its number in the split."""
@@ -104,22 +108,32 @@ def cases(
     pairs = _answered(answer_images, chosen, host, num_hosts)
     bar: Iterable[tuple[int, Record, dict[str, Any]]]
     bar = tqdm(pairs, desc=chosen.split, total=total, unit="case", disable=not progress or host > 0)
-    found = [(number, _figures(record, answer_of, chosen)) for number, record, answer_of in bar]
+    found = [(number, figures(record, answer_of, chosen)) for number, record, answer_of in bar]
     if devices and num_hosts > 1:
         # Figures are plain numbers and text (`Task.case`): JSON gives each back bit for bit, nan and infinity, too.
         shares = devices.gathered(json.dumps(found, default=_plain))
         found = sorted(((number, of) for share in shares for number, of in json.loads(share)), key=lambda pair: pair[0])
-    return [{"name": f"{chosen.split} {place}", **figures} for place, (_, figures) in enumerate(found, 1)]
+    return [{"name": f"{chosen.split} {place}", **told} for place, (_, told) in enumerate(found, 1)]
 
 
-def _figures(record: Record, answer_of: Mapping[str, Any], chosen: Cases) -> dict[str, Any]:
-    return {
+def figures(record: Record, answer_of: Mapping[str, Any], chosen: Cases) -> dict[str, Any]:
+    """Returns what the table of cases tells of a record and the network's answer to it."""
+    told = {
         "patient_id": record["patient_id"],
         "series_uid": record["series_uid"],
         "record_uid": record["record_uid"],
         "reference_standard": standards.of_record(dict(record), chosen.task),
         **chosen.task.case(record, answer_of, chosen.data),
     }
+    if not chosen.detailed:
+        return told
+    more = chosen.task.detail(record, answer_of, chosen.data) if chosen.task.detail else {}
+    return {**told, **more, **{fact.name: _fact(record[fact.name]) for fact in subgroups.FACTS if fact.name in record}}
+
+
+def _fact(value: Any) -> Any:
+    """Returns a fact as a table holds it: text, or a number; nan where it is unknown."""
+    return value if isinstance(value, str) else float(value)
 
 
 def _plain(value: Any) -> Any:

@@ -80,9 +80,22 @@ def figure(measure: Measure, cases: Cases, draws: Draws, members: np.ndarray | N
         where there is a formula for the interval `closed`: low, high, method.
     """
     about = measure.known(cases) & (np.ones(len(cases), bool) if members is None else members)
+    values = drawn(measure, cases, draws, about) if draws.resamples else np.zeros(0)
+    return figure_of(measure, cases, draws, about, values)
+
+
+def figure_of(measure: Measure, cases: Cases, draws: Draws, about: np.ndarray, values: np.ndarray) -> dict[str, Any]:
+    """Returns `figure`'s mapping where the draws have been measured already.
+
+    Args:
+        measure: Which.
+        cases: The table.
+        draws: How `values` were drawn.
+        about: The cases that it is about, (n,) bool.
+        values: The measure of each draw of these, (resamples,); empty: no interval.
+    """
     found = value(measure, cases, about)
     patients = len(np.unique(cases.patients[about]))
-    values = drawn(measure, cases, draws, about) if draws.resamples else np.zeros(0)
     low, high = interval(found, values, patients, draws.level)
     told: dict[str, Any] = {
         "name": measure.name,

@@ -41,8 +41,11 @@ class Plan:
         trained_on: Facts (see `subgroups.FACTS`) of the cases that the model learned from, with their labels; empty:
             not known.
         beside: Other evaluations' cases of the same records by name: other models, for comparison.
+        points_beside: Their operating points by the same names; a model without has no calls to compare.
         readers: Rows of the readers' table; empty: none.
         elsewhere: Other test sets of the same run: name -> its report.
+        test_set: What the report says of how this test set was made: `type`, `told`, `of_the_runs_records`.
+        perturbed: Rows of cases answered again with perturbed images, with `perturbation` and `amount`; empty: none.
     """
 
     task: str
@@ -55,3 +58,6 @@ class Plan:
     beside: Mapping[str, Cases] = field(default_factory=dict)
     readers: Sequence[Mapping[str, str]] = ()
     elsewhere: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    perturbed: Sequence[Mapping[str, Any]] = ()
+    points_beside: Mapping[str, Sequence[OperatingPoint]] = field(default_factory=dict)
+    test_set: Mapping[str, Any] = field(default_factory=dict)

@@ -23,7 +23,7 @@ _RULES = {"iou": "an IoU of at least {:g}", "centre": "a centre within the lesio
 
 
 @dataclass(frozen=True, eq=False)
-class _All:
+class All:
     """All images' boxes: m found ones that count, n references.
 
     Attributes:
@@ -82,8 +82,8 @@ def of(
         raise UserError("a detector's figures need at least one image, with boxes or without; there is none")
     numbers = {name: place for place, name in enumerate(dict.fromkeys(image.patient for image in images))}
     owner = np.array([numbers[image.patient] for image in images])
-    together = _together(images, owner, rule, least_iou)
-    reference, found = _coco_boxes(images, len(class_names))
+    together = together_of(images, owner, rule, least_iou)
+    reference, found = coco_boxes(images, len(class_names))
     matches = coco.match(reference, found, len(class_names))
     draws = detection_resampling.weights(len(numbers), resamples, seed)
     curve = detection.curve(together.marks.lesion, together.marks.score)
@@ -116,7 +116,7 @@ def of(
 
 
 def _precision_figures(
-    precision: np.ndarray, matches: coco.Matches, owner: np.ndarray, together: _All, draws: np.ndarray
+    precision: np.ndarray, matches: coco.Matches, owner: np.ndarray, together: All, draws: np.ndarray
 ) -> dict[str, dict[str, float]]:
     references = np.zeros((draws.shape[1], len(precision)))
     np.add.at(references, (together.patient, together.class_of), 1)
@@ -154,7 +154,7 @@ def _points(curve: detection.Curve, n_lesions: int, n_images: int) -> dict[str, 
     }
 
 
-def _sizes(together: _All, threshold: float, draws: np.ndarray) -> list[dict[str, Any]]:
+def _sizes(together: All, threshold: float, draws: np.ndarray) -> list[dict[str, Any]]:
     found = _found(together, threshold)
     of_size = {}
     for low, high in itertools.pairwise(SIZE_EDGES_MM):
@@ -174,7 +174,7 @@ def _sizes(together: _All, threshold: float, draws: np.ndarray) -> list[dict[str
 
 
 def _classes(
-    together: _All, threshold: float, precision: np.ndarray, class_names: Sequence[str]
+    together: All, threshold: float, precision: np.ndarray, class_names: Sequence[str]
 ) -> list[dict[str, Any]]:
     found = _found(together, threshold)
     told = []
@@ -193,13 +193,21 @@ def _classes(
     return told
 
 
-def _found(together: _All, threshold: float) -> np.ndarray:
+def _found(together: All, threshold: float) -> np.ndarray:
     """Returns which references are hit at a threshold, (n,); none at nan."""
     hit = together.marks.lesion[(together.marks.lesion >= 0) & (together.marks.score >= threshold)]
     return np.bincount(hit, minlength=together.patient.size) > 0
 
 
-def _together(images: Sequence[box_hits.Boxes], owner: np.ndarray, rule: box_hits.Rule, least_iou: float) -> _All:
+def together_of(images: Sequence[box_hits.Boxes], owner: np.ndarray, rule: box_hits.Rule, least_iou: float) -> All:
+    """Returns all images' boxes as one.
+
+    Args:
+        images: At least one.
+        owner: Number of each image's patient, (images,).
+        rule: See `box_hits.matched`.
+        least_iou: Likewise.
+    """
     found: list[list[np.ndarray]] = []
     known: list[list[np.ndarray]] = []
     before = 0
@@ -222,7 +230,7 @@ def _together(images: Sequence[box_hits.Boxes], owner: np.ndarray, rule: box_hit
     patients = int(owner.max()) + 1
     lesions, per_patient = np.bincount(of_reference, minlength=patients), np.bincount(owner, minlength=patients)
     marks = detection_resampling.Marks(patient_of, score, lesion, lesions, per_patient)
-    return _All(marks, label, of_reference, class_of, size_mm)
+    return All(marks, label, of_reference, class_of, size_mm)
 
 
 def _longest_mm(image: box_hits.Boxes) -> np.ndarray:
@@ -239,7 +247,7 @@ def _longest_mm(image: box_hits.Boxes) -> np.ndarray:
     return longest
 
 
-def _coco_boxes(images: Sequence[box_hits.Boxes], classes: int) -> tuple[coco.Boxes, coco.Boxes]:
+def coco_boxes(images: Sequence[box_hits.Boxes], classes: int) -> tuple[coco.Boxes, coco.Boxes]:
     """Returns references and found boxes as COCO's rules need them: a region to ignore is a crowd of every class."""
     reference, found = [], []
     for number, image in enumerate(images):

@@ -30,7 +30,7 @@ def roc_auc_delong(y_true: ArrayLike, y_score: ArrayLike, alpha: float = 0.05) -
     """
     truth, score = _checked(y_true, y_score)
     alpha = inputs.share("alpha", alpha)
-    of_positives, of_negatives = _placements(truth, score)
+    of_positives, of_negatives = placements(truth, score)
     area = _mean(of_positives)
     variance = _variance_of_mean(of_positives) + _variance_of_mean(of_negatives)
     half = float(stats.norm.ppf(1 - alpha / 2)) * math.sqrt(variance)
@@ -49,8 +49,8 @@ def delong_test(y_true: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> di
     """
     truth, a = _checked(y_true, score_a, "score_a")
     _, b = _checked(y_true, score_b, "score_b")
-    positives_a, negatives_a = _placements(truth, a)
-    positives_b, negatives_b = _placements(truth, b)
+    positives_a, negatives_a = placements(truth, a)
+    positives_b, negatives_b = placements(truth, b)
     # The variance of the difference itself: equal scores then give exactly 0, not what rounding leaves.
     variance = _variance_of_mean(positives_a - positives_b) + _variance_of_mean(negatives_a - negatives_b)
     difference = _mean(positives_a - positives_b)
@@ -110,13 +110,13 @@ def operating_point(y_true: ArrayLike, y_score: ArrayLike, rule: str, value: flo
     Returns:
         sensitivity, specificity, threshold, youden; nan with one class only, or when no score meets the rule.
     """
-    _check_rule(rule, value)
+    check_rule(rule, value)
     thresholds, tp, fp = counts_by_threshold(y_true, y_score)
     positives, negatives = (int(tp[-1]), int(fp[-1])) if tp.size else (0, 0)
     chosen = None
     if positives and negatives:
         sensitivity, specificity = tp / positives, (negatives - fp) / negatives
-        chosen = _choose(rule, value or 0.0, sensitivity, specificity)
+        chosen = choose_place(rule, value or 0.0, sensitivity, specificity)
     if chosen is None:
         return dict.fromkeys(("sensitivity", "specificity", "threshold", "youden"), math.nan)
     return {
@@ -162,7 +162,7 @@ def _checked(y_true: ArrayLike, y_score: ArrayLike, name: str = "y_score") -> tu
     return truth, score
 
 
-def _placements(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def placements(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns each positive's share of negatives below it, and each negative's share of positives above it."""
     positive, negative = score[truth], score[~truth]
     if positive.size == 0 or negative.size == 0:
@@ -188,14 +188,16 @@ def _standardised(difference: float, variance: float) -> float:
     return difference / math.sqrt(variance)
 
 
-def _check_rule(rule: str, value: float | None) -> None:
+def check_rule(rule: str, value: float | None) -> None:
+    """Refuses a rule that `operating_point` does not know, and a value that is none of it."""
     if rule not in _RULES:
         raise UserError(f"no rule is named {rule!r}{did_you_mean(rule, _RULES)}; there are: {', '.join(_RULES)}")
     if rule != "youden" and (value is None or not 0 <= value <= 1):
         raise UserError(f"rule {rule!r} needs a value in [0, 1], not {value!r}")
 
 
-def _choose(rule: str, value: float, sensitivity: np.ndarray, specificity: np.ndarray) -> int | None:
+def choose_place(rule: str, value: float, sensitivity: np.ndarray, specificity: np.ndarray) -> int | None:
+    """Returns which of the thresholds, falling, a rule of `operating_point` takes, by what each gives; None: none."""
     if rule == "youden":
         # Rounding must not decide between equals: 0.8 + 0.7 and 0.9 + 0.6 differ in the last bit.
         return int(np.argmax(np.round(sensitivity + specificity, 12)))

@@ -120,7 +120,7 @@ def segmentation_page(
         html.section("Overlap of each case", _strip(cases, labels)),
         _volumes(cases),
         sections.subgroups(result),
-        html.section("Cases in pictures", *[_example(case) for case in shown]) if shown else "",
+        html.section("Cases in pictures", *[example(case) for case in shown]) if shown else "",
         html.section("Cases", *sections.case_table([cases[k] for k in order])),
         sections.learning(history),
         lead=f"Evaluation of a segmentation{sections.of_test_set(result)}",
@@ -213,6 +213,7 @@ def _volumes(cases: Sequence[Mapping[str, Any]]) -> str:
     return html.section("Volumes", html.figure(plots.bland_altman(reference, predicted, "mL"), alt), table)
 
 
-def _example(case: Case) -> str:
+def example(case: Case) -> str:
+    """Returns a segmented case as a picture."""
     plot = pictures.outlines(case.image, case.reference, case.predicted, case.spacing_mm)
     return html.figure(plot, f"{case.caption}: slice, reference and prediction outlined", case.caption)

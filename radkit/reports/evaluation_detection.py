@@ -56,7 +56,7 @@ def detection_page(
         html.section("Curves", *_curves(summary)),
         html.section("By size and class", *_tables(summary, threshold)),
         sections.subgroups(summary),
-        html.section("Images with boxes", *[_picture(case, threshold, labels) for case in drawn]),
+        html.section("Images with boxes", *[picture(case, threshold, labels) for case in drawn]),
         html.section("Cases", _at(threshold), *sections.case_table(order)),
         sections.learning(history),
         lead=f"Evaluation of a detector{told}",
@@ -130,7 +130,8 @@ def _at(threshold: float) -> str:
     return html.paragraph(f"Found is a score of at least {threshold:.4g}: at most 1 false positive per image.")
 
 
-def _picture(case: DetectionCase, threshold: float, labels: Sequence[str]) -> str:
+def picture(case: DetectionCase, threshold: float, labels: Sequence[str]) -> str:
+    """Returns an image with its boxes: the reference's, and those found that reach a threshold."""
     plot = pictures_of_boxes.boxes(case, threshold, labels)
     known = int(np.count_nonzero(np.asarray(case.labels) >= 0))
     alt = f"{case.caption}: {known} reference boxes and the found ones with their scores"

@@ -44,6 +44,7 @@ border-radius:6px}
 figcaption{color:var(--soft);font-size:.9rem;margin-top:.35rem;max-width:46rem}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1rem;align-items:start}
 .gallery figure{margin:0}.gallery img{width:100%;background:#000}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:0 1.2rem;align-items:start}
 .notes{background:var(--warn-paper);border-left:5px solid var(--warn);border-radius:4px;padding:.7rem 1rem;
 margin:1.2rem 0}
 .notes strong{color:var(--warn)}.notes ul{margin:.3rem 0 0;padding-left:1.2rem}
@@ -120,6 +121,17 @@ def section(heading: str, *parts: str, anchor: str = "") -> str:
     return "\n".join([f"<section{identity}>\n<h2>{_escape(heading)}</h2>", *held, "</section>"])
 
 
+def subsection(heading: str, *parts: str) -> str:
+    """Returns a part of a section under a smaller heading; nothing when it would be empty.
+
+    Args:
+        heading: Plain text.
+        parts: HTML text; empty ones are left out.
+    """
+    held = [part for part in parts if part]
+    return "\n".join([f"<section>\n<h3>{_escape(heading)}</h3>", *held, "</section>"]) if held else ""
+
+
 def paragraph(words: str) -> str:
     """Returns a paragraph of plain text; nothing for no text."""
     return f"<p>{_escape(words)}</p>" if words else ""
@@ -188,6 +200,11 @@ def contents(links: Sequence[tuple[str, str]]) -> str:
 def gallery(figures: Sequence[str]) -> str:
     """Returns figures side by side, as many as fit; nothing for none."""
     return "\n".join(['<div class="gallery">', *figures, "</div>"]) if figures else ""
+
+
+def side_by_side(figures: Sequence[str]) -> str:
+    """Returns plots two in a row where the screen is wide enough to read them so; nothing for none."""
+    return "\n".join(['<div class="pair">', *figures, "</div>"]) if figures else ""
 
 
 def png(plot: Any) -> bytes:

@@ -12,8 +12,9 @@ import tensorflow as tf
 from radkit import config, losses, metrics
 from radkit.data import prepare
 from radkit.errors import UserError
+from radkit.evaluation import binary, classes, plan
 from radkit.tasks import figures, learning, streams
-from radkit.tasks.task import Record, Shown, Task, spell
+from radkit.tasks.task import Record, Shown, Task, spell, spell_interval
 
 _BASELINE = "AUC of mean brightness alone"
 
@@ -104,10 +105,7 @@ def _page(
     from radkit.reports import evaluation  # matplotlib is an extra, wanted only here
 
     truth, scores = _arrays(cases, data)
-    captions = [
-        f"{data.class_names[truth[one.index]]}; probability of it {scores[one.index, truth[one.index]]:.2f}"
-        for one in shown
-    ]
+    captions = _captions(shown, cases, data)
     return evaluation.classification_page(
         title,
         summary,
@@ -119,6 +117,21 @@ def _page(
         _notes(summary),
         history,
     )
+
+
+def _captions(shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[str]:
+    truth, scores = _arrays(cases, data)
+    return [
+        f"{data.class_names[truth[one.index]]}; probability of it {scores[one.index, truth[one.index]]:.2f}"
+        for one in shown
+    ]
+
+
+def _drawn(
+    shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], data: config.Data
+) -> str:
+    del summary
+    return figures.gallery(shown, _captions(shown, cases, data))
 
 
 def _notes(summary: Mapping[str, Any]) -> list[str]:
@@ -137,10 +150,15 @@ def _headline(summary: Mapping[str, Any]) -> str:
     if not isinstance(auc, Mapping):
         return f"AUC {spell(auc)}, n = {summary['num_cases']}"
     alone = summary["figures"][_BASELINE]["value"]
-    return (
-        f"AUC {spell(auc['value'])} ({spell(auc['low'])} to {spell(auc['high'])}), brightness alone {spell(alone)}, "
-        f"n = {summary['num_cases']}"
-    )
+    return f"AUC {spell_interval(auc)}, brightness alone {spell(alone)}, n = {summary['num_cases']}"
+
+
+def _asked(data: config.Data) -> plan.Asked:
+    endpoints = classes.endpoints(data.class_names)
+    if len(data.class_names) > 2:
+        return plan.Asked(classes.measures(data.class_names), endpoints)
+    whole = [binary.auc(endpoints[0], leads=True), binary.average_precision(endpoints[0])]
+    return plan.Asked([*whole, binary.auc_of_column(endpoints[0], "brightness", _BASELINE)], endpoints)
 
 
 TASK = Task(
@@ -156,4 +174,6 @@ TASK = Task(
     learn=learning.of_chosen("classification"),
     score=_score,
     stream=streams.classification,
+    asked=_asked,
+    drawn=_drawn,
 )

@@ -15,22 +15,18 @@ from radkit import config, losses
 from radkit.boxes import geometry
 from radkit.data import prepare
 from radkit.errors import UserError
+from radkit.evaluation import boxes as evaluated
+from radkit.evaluation import plan
 from radkit.inference import box_windows, detections
 from radkit.metrics import box_hits, detection_summary
 from radkit.tasks import figures, learning, streams
-from radkit.tasks.task import Record, Shown, Task, spell
+from radkit.tasks.task import Record, Shown, Task, spell, spell_interval
 
 _OF_SUBGROUPS = ("mAP50", "sensitivity at 1 FP/image")
 _OF_BOXES = ("reference", "labels", "found", "scores", "found_labels", "spacing_mm")
 
 
-def class_names(data: config.Data) -> tuple[str, ...]:
-    """Returns the names of classes 0, 1, ...: all of `data.box_labels` that are no regions to ignore.
-
-    >>> class_names(config.Data("d", box_labels=("nodule", "unsure"), ignored_boxes=("unsure",)))
-    ('nodule',)
-    """
-    return data.box_labels[: len(data.box_labels) - len(data.ignored_boxes)]
+class_names = evaluated.class_names
 
 
 def _num_outputs(data: config.Data) -> int:
@@ -135,11 +131,20 @@ def _page(
 ) -> str:
     from radkit.reports import evaluation_detection  # matplotlib is an extra, wanted only here
 
-    drawn = [_drawn(one, cases[one.index], data) for one in shown]
+    drawn = [_example(one, cases[one.index], data) for one in shown]
     return evaluation_detection.detection_page(title, summary, cases, class_names(data), drawn, history)
 
 
-def _drawn(one: Shown, case: Mapping[str, Any], data: config.Data) -> Any:
+def _drawn(
+    shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], data: config.Data
+) -> str:
+    from radkit.reports import evaluation_detection
+
+    drawn = [_example(one, cases[one.index], data) for one in shown]
+    return "\n".join(evaluation_detection.picture(one, summary["threshold"], class_names(data)) for one in drawn)
+
+
+def _example(one: Shown, case: Mapping[str, Any], data: config.Data) -> Any:
     from radkit.reports import evaluation_detection
 
     boxes = _boxes({**_case(one.record, one.answer, data), "patient_id": ""})
@@ -160,12 +165,16 @@ def _drawn(one: Shown, case: Mapping[str, Any], data: config.Data) -> Any:
 
 def _headline(summary: Mapping[str, Any]) -> str:
     precision, found = (summary["figures"][name] for name in _OF_SUBGROUPS)
-    interval = f"{spell(precision['low'])} to {spell(precision['high'])}"
-    told = f"mAP50 {spell(precision['value'])} ({interval})"
+    told = f"mAP50 {spell_interval(precision)}"
     value = found["value"]
     if value is not None and not math.isnan(value):
         told += f", sensitivity {spell(value)} at 1 false positive an image"
     return f"{told}, n = {summary['num_cases']}"
+
+
+def _asked(data: config.Data) -> plan.Asked:
+    names = class_names(data)
+    return plan.Asked(evaluated.measures(names), evaluated.endpoints(names))
 
 
 TASK = Task(
@@ -183,4 +192,6 @@ TASK = Task(
     score=_score,
     listed=_listed,
     stream=streams.detection,
+    asked=_asked,
+    drawn=_drawn,
 )

@@ -81,6 +81,13 @@ def pictures(shown: Sequence[Shown]) -> list[np.ndarray]:
     return [picture(one.record["values"]) for one in shown]
 
 
+def gallery(shown: Sequence[Shown], captions: Sequence[str]) -> str:
+    """Returns HTML of cases' images with a caption each."""
+    from radkit.reports import html, sections  # matplotlib is an extra, wanted only here
+
+    return html.gallery([sections.picture(*pair) for pair in zip(pictures(shown), captions, strict=True)])
+
+
 def picture(values: np.ndarray) -> np.ndarray:
     """Returns what is shown of an image (*spatial, 1): a volume's middle slice."""
     image = values[..., 0]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from radkit import config, losses, metrics
 from radkit.data import prepare
+from radkit.evaluation import labels, plan
 from radkit.tasks import figures, learning, streams
 from radkit.tasks.task import Record, Shown, Task, spell
 
@@ -93,8 +94,19 @@ def _caption(case: Mapping[str, Any], data: config.Data) -> str:
     return f"{name}: {_SAID[case[f'label {name}']]}; probability of yes {case[f'probability {name}']:.2f}"
 
 
+def _drawn(
+    shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], data: config.Data
+) -> str:
+    del summary
+    return figures.gallery(shown, [_caption(cases[one.index], data) for one in shown])
+
+
 def _headline(summary: Mapping[str, Any]) -> str:
     return f"mean AUC {spell(summary['figures']['mean AUC'])}, n = {summary['num_cases']}"
+
+
+def _asked(data: config.Data) -> plan.Asked:
+    return plan.Asked(labels.measures(data.class_names), labels.endpoints(data.class_names))
 
 
 TASK = Task(
@@ -109,4 +121,6 @@ TASK = Task(
     scored_by="label",
     learn=learning.of_chosen("multi_label"),
     stream=streams.multi_label,
+    asked=_asked,
+    drawn=_drawn,
 )

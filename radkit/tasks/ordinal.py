@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from radkit import config, losses, metrics
 from radkit.data import label_kinds, prepare
+from radkit.evaluation import degrees, plan
 from radkit.tasks import figures, learning, streams
 from radkit.tasks.task import Record, Shown, Task, spell
 
@@ -82,16 +83,32 @@ def _page(
     from radkit.reports import evaluation_labels  # matplotlib is an extra, wanted only here
 
     names = data.class_names
-    captions = [f"{names[case['label']]}, called {names[case['called']]}" for case in (cases[o.index] for o in shown)]
+    captions = _captions(shown, cases, data)
     truth, called = (np.array([case[what] for case in cases]) for what in ("label", "called"))
     page = evaluation_labels.Page(title, summary, figures.pictures(shown), captions, history=history)
     return evaluation_labels.ordinal(page, truth, called, names)
+
+
+def _captions(shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[str]:
+    names = data.class_names
+    return [f"{names[case['label']]}, called {names[case['called']]}" for case in (cases[o.index] for o in shown)]
+
+
+def _drawn(
+    shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], data: config.Data
+) -> str:
+    del summary
+    return figures.gallery(shown, _captions(shown, cases, data))
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
     found = summary["figures"]
     error = spell(found["mean error in degrees"]["value"])
     return f"quadratic kappa {spell(found['quadratic kappa'])}, mean error {error} degrees, n = {summary['num_cases']}"
+
+
+def _asked(data: config.Data) -> plan.Asked:
+    return plan.Asked(degrees.measures(data.class_names), degrees.endpoints(data.class_names))
 
 
 TASK = Task(
@@ -106,4 +123,6 @@ TASK = Task(
     scored_by="label",
     learn=learning.of_chosen("ordinal"),
     stream=streams.ordinal,
+    asked=_asked,
+    drawn=_drawn,
 )

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from radkit import config, losses, metrics
 from radkit.data import prepare
+from radkit.evaluation import numbers, plan
 from radkit.tasks import figures, learning, streams
-from radkit.tasks.task import Record, Shown, Task, Tensors, spell
+from radkit.tasks.task import Record, Shown, Task, Tensors, spell_interval
 
 
 def _num_outputs(data: config.Data) -> int:
@@ -82,17 +83,31 @@ def _page(
     from radkit.reports import evaluation_labels  # matplotlib is an extra, wanted only here
 
     truth, found = _arrays(cases)
-    unit = f" {data.label_unit}" if data.label_unit else ""
-    captions = [f"{truth[one.index]:.4g}{unit}, predicted {found[one.index]:.4g}{unit}" for one in shown]
+    captions = _captions(shown, cases, data)
     page = evaluation_labels.Page(title, summary, figures.pictures(shown), captions, history=history)
     return evaluation_labels.regression(page, truth, found, data.label, data.label_unit)
 
 
+def _captions(shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[str]:
+    truth, found = _arrays(cases)
+    unit = f" {data.label_unit}" if data.label_unit else ""
+    return [f"{truth[one.index]:.4g}{unit}, predicted {found[one.index]:.4g}{unit}" for one in shown]
+
+
+def _drawn(
+    shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], data: config.Data
+) -> str:
+    del summary
+    return figures.gallery(shown, _captions(shown, cases, data))
+
+
 def _headline(summary: Mapping[str, Any]) -> str:
     error = summary["figures"]["mean absolute error"]
-    unit = f" {summary['unit']}" if summary["unit"] else ""
-    interval = f"{spell(error['low'])} to {spell(error['high'])}"
-    return f"mean absolute error {spell(error['value'])}{unit} ({interval}), n = {summary['num_cases']}"
+    return f"mean absolute error {spell_interval(error, summary['unit'])}, n = {summary['num_cases']}"
+
+
+def _asked(data: config.Data) -> plan.Asked:
+    return plan.Asked(numbers.measures(data.label_unit))
 
 
 TASK = Task(
@@ -107,4 +122,6 @@ TASK = Task(
     scored_by="label",
     learn=_learn,
     stream=streams.regression,
+    asked=_asked,
+    drawn=_drawn,
 )

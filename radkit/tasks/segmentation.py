@@ -10,9 +10,11 @@ import tensorflow as tf
 from radkit import config, losses, metrics
 from radkit.data import prepare
 from radkit.errors import UserError
+from radkit.evaluation import masks as evaluated
+from radkit.evaluation import plan
 from radkit.losses import masks
 from radkit.tasks import learning, streams
-from radkit.tasks.task import Record, Shown, Task, spell
+from radkit.tasks.task import Record, Shown, Task, spell_interval
 
 
 def _num_outputs(data: config.Data) -> int:
@@ -86,20 +88,32 @@ def _page(
 ) -> str:
     from radkit.reports import evaluation  # matplotlib is an extra, wanted only here
 
-    drawn = [
-        evaluation.Case(
-            caption=f"{cases[one.index]['name']}, mean Dice {cases[one.index]['dice']:.3f}",
-            image=_slices(one.record["values"][..., 0]),
-            reference=_slices(one.record["mask"][..., 0]),
-            predicted=_slices(one.answer["mask"]),
-            spacing_mm=_shown_spacing(one.record),
-        )
-        for one in shown
-    ]
+    drawn = [_example(one, cases[one.index]) for one in shown]
     listed = [dict(case) for case in cases]
     if not all(math.isfinite(case["ref_ml"]) for case in cases):
         listed = [{name: case[name] for name in case if name not in ("ref_ml", "pred_ml")} for case in cases]
     return evaluation.segmentation_page(title, summary, listed, data.mask_labels, drawn, [], history)
+
+
+def _drawn(
+    shown: Sequence[Shown], cases: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], data: config.Data
+) -> str:
+    from radkit.reports import evaluation
+
+    del summary, data
+    return "\n".join(evaluation.example(_example(one, cases[one.index])) for one in shown)
+
+
+def _example(one: Shown, case: Mapping[str, Any]) -> Any:
+    from radkit.reports import evaluation
+
+    return evaluation.Case(
+        caption=f"{case['name']}, mean Dice {case['dice']:.3f}",
+        image=_slices(one.record["values"][..., 0]),
+        reference=_slices(one.record["mask"][..., 0]),
+        predicted=_slices(one.answer["mask"]),
+        spacing_mm=_shown_spacing(one.record),
+    )
 
 
 def _shown_spacing(record: Record) -> tuple[float, float, float]:
@@ -115,8 +129,20 @@ def _slices(image: np.ndarray) -> np.ndarray:
 
 def _headline(summary: Mapping[str, Any]) -> str:
     dice = summary["figures"]["mean Dice"]
-    interval = f"{spell(dice['low'])} to {spell(dice['high'])}"
-    return f"mean Dice {spell(dice['value'])} ({interval}), n = {summary['num_cases']}"
+    return f"mean Dice {spell_interval(dice)}, n = {summary['num_cases']}"
+
+
+def _asked(data: config.Data) -> plan.Asked:
+    rank = len(data.image_size)
+    sized_by = evaluated.size_column("ref", "", rank)
+    return plan.Asked(evaluated.measures(data.mask_labels), sized_by=sized_by, size_unit=evaluated.size_unit(rank))
+
+
+def _detail(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[str, Any]:
+    known = record["mask"][..., 0] != masks.UNLABELLED
+    return evaluated.detail(
+        record["mask"][..., 0] * known, answer["mask"], known, record["spacing_mm"], data.mask_labels
+    )
 
 
 TASK = Task(
@@ -131,4 +157,7 @@ TASK = Task(
     scored_by="annotation",
     learn=_learn,
     stream=streams.segmentation,
+    asked=_asked,
+    detail=_detail,
+    drawn=_drawn,
 )

@@ -59,6 +59,7 @@ class Task:
         stream: The config's data section -> figures of training that add up over replicas; None: it tells of none.
         asked: The config's data section -> what a clinical evaluation measures of its cases.
         detail: (record, answer, data) -> figures of a case beside `case`'s that only an evaluation takes the time for.
+        drawn: (shown, cases, summary, data) -> HTML of the cases in pictures.
     """
 
     num_outputs: Callable[[config.Data], int]
@@ -77,6 +78,7 @@ class Task:
     stream: Callable[[config.Data], streams.Stream] | None = None
     asked: Callable[[config.Data], plan.Asked] | None = None
     detail: Callable[[Record, Mapping[str, Any], config.Data], dict[str, Any]] | None = None
+    drawn: Callable[[Sequence[Shown], Sequence[Mapping[str, Any]], Mapping[str, Any], config.Data], str] | None = None
 
 
 def stream_of(task: Task, data: config.Data) -> streams.Stream | None:
@@ -106,6 +108,25 @@ def spell(figure: float | None) -> str:
     ('0.500', 'undefined', 'undefined')
     """
     return "undefined" if figure is None or math.isnan(figure) else f"{figure:.3f}"
+
+
+def spell_interval(figure: Mapping[str, Any], unit: str = "") -> str:
+    """Returns a figure with its interval, as far as they are defined.
+
+    Args:
+        figure: `value`, `low` and `high`; None or nan: undefined.
+        unit: Said after the value.
+
+    >>> spell_interval({"value": 0.5, "low": 0.4, "high": 0.625}, unit="mm")
+    '0.500 mm (0.400 to 0.625)'
+    >>> [spell_interval({"value": value, "low": None, "high": float("nan")}) for value in (0.5, None)]
+    ['0.500 (no interval)', 'undefined']
+    """
+    value, low, high = (spell(figure[name]) for name in ("value", "low", "high"))
+    if value == "undefined":
+        return value
+    interval = "no interval" if "undefined" in (low, high) else f"{low} to {high}"
+    return f"{value}{unit and ' '}{unit} ({interval})"
 
 
 def answer(

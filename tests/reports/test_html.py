@@ -60,3 +60,10 @@ def test_without_matplotlib_the_message_names_what_to_install(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UserError, match=r"pip install 'radkit\[reports\]'"):
         plots.panels(1)
+
+
+def test_plots_stand_side_by_side_and_none_leave_nothing() -> None:
+    assert html.side_by_side(["<figure>a</figure>", "<figure>b</figure>"]) == (
+        '<div class="pair">\n<figure>a</figure>\n<figure>b</figure>\n</div>'
+    )
+    assert html.side_by_side([]) == ""

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from radkit import config
 from radkit.errors import UserError
+from radkit.evaluation import cases as evaluated
+from radkit.evaluation import measures
 from radkit.tasks import classification, task
 
 TWO = config.Data(dataset="c", kind="radiograph", label="ill", class_names=("no", "yes"), image_size=(8, 8))
@@ -84,7 +86,7 @@ def test_one_class_only_is_undefined_and_no_exception(label: int) -> None:
     text = json.dumps(task.as_json(summary), allow_nan=False)
     assert json.loads(text)["figures"]["AUC"]["value"] is None
     for given in (summary, json.loads(text)):
-        assert TASK.headline(given).startswith("AUC undefined (undefined to undefined)")
+        assert TASK.headline(given).startswith("AUC undefined, brightness")
     shown = [task.Shown(i, record(label), {"probabilities": [0.3, 0.7]}) for i in TASK.pick(cases, TWO)]
     history = [{"step": 3, "loss": 1.0, "validation score": None}]
     assert "<html" in TASK.page("t", summary, cases, shown, history, TWO)
@@ -129,3 +131,27 @@ def test_a_config_without_classes_is_refused(change: dict, told: str) -> None:
 def test_other_kinds_of_labels_are_refused(kind: str) -> None:
     with pytest.raises(UserError, match=f"learns data.label_kind 'class' or 'ordinal', not '{kind}'"):
         TASK.num_outputs(dataclasses.replace(TWO, label_kind=kind))
+
+
+def test_an_evaluation_measures_what_the_summary_tells() -> None:
+    assert TASK.asked is not None
+    asked, cases = TASK.asked(TWO), made()
+    told, table = TASK.summary(cases, TWO)["figures"], evaluated.Cases(cases)
+    found = {measure.name: measures.value(measure, table) for measure in asked.measures}
+    assert list(found) == ["AUC", "average precision", "AUC of mean brightness alone"]
+    assert found["AUC"] == pytest.approx(told["AUC"]["value"])
+    assert found["average precision"] == pytest.approx(told["average precision"])
+    assert found["AUC of mean brightness alone"] == pytest.approx(told["AUC of mean brightness alone"]["value"])
+    assert [measure.name for measure in measures.leading(asked.measures)] == ["AUC"]
+    (endpoint,) = asked.endpoints
+    assert endpoint.name == "yes"
+    assert endpoint.score(table).tolist() == [case["probability yes"] for case in cases]
+
+
+def test_an_evaluation_of_three_classes_asks_of_each() -> None:
+    assert TASK.asked is not None
+    asked = TASK.asked(THREE)
+    cases = [case(k % 3, 0.2, 0.3, 0.5, patient=f"P{k}", data=THREE) for k in range(6)]
+    assert [endpoint.name for endpoint in asked.endpoints] == ["a", "b", "c"]
+    found = {measure.name: measures.value(measure, evaluated.Cases(cases)) for measure in asked.measures}
+    assert (found["AUC"], found["accuracy"]) == pytest.approx((0.5, 1 / 3))

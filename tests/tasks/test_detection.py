@@ -13,6 +13,8 @@ import tensorflow as tf
 from radkit import config, losses, runs, tasks
 from radkit.dicom import write
 from radkit.errors import UserError
+from radkit.evaluation import cases as evaluated
+from radkit.evaluation import measures
 from radkit.losses import detection as of_boxes
 from radkit.tasks import detection, learning, task
 from tests import conftest
@@ -261,3 +263,22 @@ def test_boxes_from_a_table_to_a_served_detector(tmp_path: Path, capsys: pytest.
     assert all(one["report"] == "measurements.dcm" for one in answers)
     lengths = [np.array(box["high"]) - box["low"] for one in answers for box in one["boxes"] if box["score"] > 0.5]
     assert 6 < np.median(lengths) < 11
+
+
+def test_what_a_clinical_evaluation_measures_is_of_its_cases() -> None:
+    image = np.zeros((8, 12, 12), np.float32)
+    image[2:5, 3:9, 6:10] = 100
+    record = {
+        "boxes": np.array([[2.0, 3, 6, 5, 9, 10], [0, 0, 0, 2, 2, 2]]),
+        "box_labels": np.array([1, 2]),
+        "spacing_mm": np.array([2.0, 1.0, 1.0]),
+    }
+    row = {"patient_id": "P", "record_uid": "1", **TASK.case(record, answered(image, VOLUME, (2.0, 1.0, 1.0)), VOLUME)}
+    asked = TASK.asked(VOLUME)
+    table = evaluated.Cases([row])
+    values = {one.name: measures.value(one, table) for one in asked.measures}
+    assert values["mAP50"] == pytest.approx(1.0)
+    assert values["sensitivity at 1 FP/image"] == 1.0
+    nodule, node = asked.endpoints
+    np.testing.assert_equal([nodule.truth(table)[0], node.truth(table)[0]], [math.nan, 1.0])
+    assert node.score(table)[0] == pytest.approx(0.9)

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from radkit import config, metrics
 from radkit.errors import UserError
+from radkit.evaluation import cases as evaluated
+from radkit.evaluation import measures
 from radkit.tasks import multi_label, task
 from tests.tasks import cases
 
@@ -78,3 +80,16 @@ def test_labels_of_another_kind_are_refused() -> None:
     with pytest.raises(UserError, match=r"not 'class': set task\.name='classification'"):
         TASK.num_outputs(dataclasses.replace(DATA, label_kind="class"))
     assert TASK.num_outputs(DATA) == 2
+
+
+def test_an_evaluation_measures_what_the_summary_tells() -> None:
+    assert TASK.asked is not None
+    asked, listed = TASK.asked(DATA), made()
+    told, table = TASK.summary(listed, DATA)["figures"], evaluated.Cases(listed)
+    found = {measure.name: measures.value(measure, table) for measure in asked.measures}
+    assert found["mean AUC"] == pytest.approx(told["mean AUC"])
+    for name in DATA.class_names:
+        assert found[f"AUC, {name}"] == pytest.approx(told[f"AUC, {name}"]["value"])
+    assert [endpoint.name for endpoint in asked.endpoints] == list(DATA.class_names)
+    unknown = np.isnan(asked.endpoints[1].truth(table)).sum()
+    assert unknown == told["AUC, effusion"]["undefined"] == 10

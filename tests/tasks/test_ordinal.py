@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radkit import config, metrics
+from radkit.evaluation import cases as evaluated
+from radkit.evaluation import measures
 from radkit.tasks import ordinal, task
 from tests.tasks import cases
 
@@ -71,3 +73,20 @@ def test_one_degree_only_is_undefined_and_no_exception() -> None:
     listed = [cases.case(TASK, DATA, 1, {"probabilities": [0.1, 0.8, 0.1]}, f"P{n}") for n in range(3)]
     summary = json.loads(json.dumps(task.as_json(TASK.summary(listed, DATA)), allow_nan=False))
     assert TASK.headline(summary) == "quadratic kappa undefined, mean error 0.000 degrees, n = 3"
+
+
+def test_an_evaluation_measures_what_the_summary_tells() -> None:
+    assert TASK.asked is not None
+    generator = np.random.default_rng(0)
+    listed = [
+        cases.case(
+            TASK, DATA, n % 3, {"probabilities": generator.dirichlet(np.ones(3) + 3 * np.eye(3)[n % 3])}, f"P{n}"
+        )
+        for n in range(30)
+    ]
+    asked, told = TASK.asked(DATA), TASK.summary(listed, DATA)["figures"]
+    found = {measure.name: measures.value(measure, evaluated.Cases(listed)) for measure in asked.measures}
+    assert found["quadratic kappa"] == pytest.approx(told["quadratic kappa"])
+    for name in ("mean error in degrees", "accuracy"):
+        assert found[name] == pytest.approx(told[name]["value"])
+    assert [endpoint.name for endpoint in asked.endpoints] == ["mild or higher", "severe"]

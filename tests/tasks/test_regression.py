@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from radkit import config, tasks
+from radkit.evaluation import cases as evaluated
+from radkit.evaluation import measures
 from radkit.tasks import regression, task
 from tests.tasks import cases
 
@@ -54,3 +56,12 @@ def test_figures_worked_by_hand_and_a_page() -> None:
     assert "120 months, predicted 100 months" in page
     alone = TASK.summary(listed[:1], DATA)
     assert "<html" in TASK.page("t", alone, listed[:1], [], [], dataclasses.replace(DATA, label_unit=""))
+
+
+def test_what_a_clinical_evaluation_measures_is_of_its_cases() -> None:
+    listed = [cases.case(TASK, DATA, np.float32(t), {"values": [p]}, f"P{t}") for t, p in ((100, 110), (60, 60))]
+    asked = TASK.asked(DATA)
+    table = evaluated.Cases(listed)
+    found = {one.name: measures.value(one, table) for one in asked.measures}
+    assert found["mean absolute error"] == 5.0
+    assert {one.unit for one in asked.measures} == {"months", ""}

@@ -12,6 +12,9 @@ import tensorflow as tf
 from radkit import config
 from radkit.data import prepare
 from radkit.errors import UserError
+from radkit.evaluation import cases as evaluated
+from radkit.evaluation import measures
+from radkit.losses import masks
 from radkit.tasks import segmentation, task
 from tests import conftest
 
@@ -151,3 +154,33 @@ def test_a_radiograph_of_unknown_spacing_is_drawn() -> None:
     page = TASK.page("t", TASK.summary([case], data), [case], [task.Shown(0, record, {"mask": mask})], [], data)
     assert "<img" in page
     assert case["dice"] == 1.0
+
+
+def test_what_a_clinical_evaluation_measures_is_in_its_cases_and_their_details() -> None:
+    _, mask = conftest.blob((8, 12, 12), 1)
+    record = {"mask": mask[..., None].copy(), "spacing_mm": np.array([2.0, 1.0, 1.0], np.float32)}
+    record["mask"][0] = masks.UNLABELLED
+    told = []
+    for number, found in enumerate((mask, np.zeros_like(mask))):
+        answer = {"mask": found}
+        row = {"patient_id": f"P{number}", **TASK.case(record, answer, VOLUME), **TASK.detail(record, answer, VOLUME)}
+        told.append(row)
+    asked = TASK.asked(VOLUME)
+    table = evaluated.Cases(told)
+    values = {one.name: measures.value(one, table) for one in asked.measures}
+    assert values["mean Dice"] == 0.5
+    assert values["HD95, shell"] == pytest.approx(math.sqrt(16**2 + 2 * 12**2) / 2)
+    assert told[0]["known_voxels"] == 7 * 12 * 12
+    assert told[0]["ref_voxels shell"] == np.count_nonzero(mask[1:] == 1) == told[0]["pred_voxels shell"]
+    assert (asked.sized_by, asked.size_unit) == ("ref_ml", "mL")
+    assert asked.sized_by in told[0]
+
+
+def test_a_radiographs_masks_are_sized_in_square_centimetres() -> None:
+    flat = dataclasses.replace(VOLUME, image_size=(12, 12), kind="radiograph")
+    mask = np.ones((4, 5), np.uint8)
+    record = {"mask": mask[..., None], "spacing_mm": np.array([10.0, 2.0], np.float32)}
+    told = TASK.detail(record, {"mask": mask}, flat)
+    asked = TASK.asked(flat)
+    assert (asked.sized_by, asked.size_unit) == ("ref_cm2", "cm2")
+    assert told[asked.sized_by] == pytest.approx(4.0)

@@ -38,11 +38,13 @@ def test_a_run_is_scored(
     shutil.copytree(made.folder, tmp_path / "records")  # the look at its test set is written into it
     assert call(run_folders[task], tmp_path / "records", tmp_path / "out") == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "summary.json", "cases.csv", "report.html", "provenance.json"
+        "summary.json", "cases.csv", "cases.parquet", "report.html", "report.json", "figures", "provenance.json"
     }  # fmt: skip
+    assert {p.suffix for p in (tmp_path / "out" / "figures").iterdir()} == {".svg", ".png"}
+    report = json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=pytest.fail)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(), parse_constant=pytest.fail)
     count = shards.num_records(made.folder, "test")
-    assert summary["num_cases"] == count
+    assert summary["num_cases"] == report["cases"]["n"] == count
     assert tasks.find(task).headline(summary) in capsys.readouterr().out
     with (tmp_path / "out" / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -62,8 +64,9 @@ def test_the_same_run_gives_the_same_bytes_and_a_second_call_none(
 ) -> None:
     for name in ("one", "two"):
         assert call(run_folders[task], made.folder.parent, tmp_path / name, "--split=validation") == 0
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+    for path in (tmp_path / "one").rglob("*.*"):
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == other.read_bytes(), path.name
     before = (tmp_path / "one" / "report.html").stat().st_mtime_ns
     assert call(run_folders[task], made.folder, tmp_path / "one", "--split=validation") == 0
     assert (tmp_path / "one" / "report.html").stat().st_mtime_ns == before

@@ -1,5 +1,6 @@
 """What every section of the page gives: its HTML, and its plots as they go into papers."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,3 +41,12 @@ class Part:
 def shown(drawing: Drawing) -> str:
     """Returns a plot as HTML."""
     return html.figure(drawing.plot, drawing.alt, drawing.caption)
+
+
+def stem(words: str) -> str:
+    """Returns words as the name of a file: letters, digits and `-`.
+
+    >>> stem("Dice, left lung (1)")
+    'dice-left-lung-1'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "plot"

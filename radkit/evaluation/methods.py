@@ -1,0 +1,184 @@
+"""The methods paragraph of a paper, from a report's settings and from which parts it has; no result stands in it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import radkit
+
+_RULES = {
+    "youden": "the largest sum of sensitivity and specificity (Youden's index)",
+    "min_sensitivity": "the highest specificity at a sensitivity of at least {value:g}",
+    "min_specificity": "the highest sensitivity at a specificity of at least {value:g}",
+    "min_cost": "the lowest expected cost, a missed positive costing as much as {value:g} false alarms",
+    "fp_per_image": "the highest sensitivity at no more than {value:g} false positives an image",
+    "fixed": "a threshold that was set beforehand",
+}
+
+
+def tell(report: Mapping[str, Any]) -> str:
+    """Returns the methods in words, a paragraph a blank line.
+
+    Args:
+        report: As `report.json` has it; parts that are null or missing are not spoken of.
+    """
+    told = (_cases, _intervals, _calls, _subgroups, _comparisons, _readers, _robustness, _software)
+    return "\n\n".join(text for text in (one(report) for one in told) if text)
+
+
+def _cases(report: Mapping[str, Any]) -> str:
+    cases, data = report.get("cases") or {}, report.get("data") or {}
+    test_set, look = report.get("test_set") or {}, report.get("look") or {}
+    words = [
+        f"The model for {str(report['task']).replace('_', ' ')} was evaluated on {_counted(cases.get('n'), 'case')} of "
+        f"{_counted(cases.get('num_patients'), 'patient')}"
+        + (f" of the data set {data['dataset']}" if data.get("dataset") else "")
+        + (f" (test set: {test_set['told']})." if test_set.get("told") else ".")
+    ]
+    if look.get("told"):
+        words.append(f"The test set's use is recorded: {look['told']}.")
+    standards = cases.get("reference_standards") or {}
+    if standards:
+        listed = _listed(f"{str(name).replace('_', ' ')} ({count})" for name, count in standards.items())
+        words.append(f"The reference standard was {listed}.")
+    left_out = {name: count for name, count in (cases.get("left_out") or {}).items() if count}
+    if left_out:
+        words.append(f"Not evaluated were {_listed(f'{count} {name}' for name, count in left_out.items())}.")
+    return " ".join(words)
+
+
+def _intervals(report: Mapping[str, Any]) -> str:
+    settings = report.get("settings") or {}
+    if "resamples" not in settings:
+        return ""
+    closed = sorted({str(one["closed"]["method"]) for one in figures(report) if isinstance(one.get("closed"), Mapping)})
+    by_formula = f" Where each patient has one case, intervals by formula stand beside: {_listed(closed)}."
+    return (
+        f"Figures are given with {100 * float(settings['level']):g} % confidence intervals from a percentile bootstrap "
+        f"that draws patients with all their cases ({settings['resamples']} draws, seed {settings['seed']}); its "
+        "quantiles are expanded for the number of patients (Hesterberg 2015)."
+        + (by_formula if closed else "")
+        + " Draws that leave a figure undefined are left out of its interval and counted."
+    )
+
+
+def _calls(report: Mapping[str, Any]) -> str:
+    endpoints = report.get("endpoints") or []
+    if not endpoints:
+        return ""
+    words = [
+        f"{'Positive was' if len(endpoints) == 1 else 'Each of these was a question of its own:'} "
+        f"{_listed(str(one['name']) for one in endpoints)}."
+    ]
+    for said, names in _rules(endpoints).items():
+        whose = "" if len(endpoints) == 1 else f" of {_listed(names)}"
+        words.append(f"The operating point{whose} was {said}.")
+    unknown = sum(int(one.get("unknown") or 0) for one in endpoints)
+    if unknown:
+        words.append(f"Labels that are not known ({unknown}) are left out of their question only, and counted.")
+    soft = sum(int(one.get("soft") or 0) for one in endpoints)
+    if soft:
+        words.append(
+            f"Labels on which readers differed ({soft}) count as positive and negative in the shares that the readers "
+            "gave."
+        )
+    return " ".join(words)
+
+
+def _rules(endpoints: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Returns how thresholds were chosen, in words, and for which endpoints."""
+    found: dict[str, list[str]] = {}
+    for one in endpoints:
+        point = one.get("operating_point") or {}
+        if point.get("rule") not in _RULES:
+            continue
+        value = point.get("value")
+        rule = _RULES[point["rule"]].format(value=float("nan") if value is None else float(value))
+        where = f", chosen on the {point['chosen_on']} split" if point.get("chosen_on") else ""
+        count = f" ({_counted(point['num_cases'], 'case')})" if where and point.get("num_cases") else ""
+        found.setdefault(f"{rule}{where}{count}", []).append(str(one["name"]))
+    return found
+
+
+def _subgroups(report: Mapping[str, Any]) -> str:
+    groups = report.get("subgroups") or []
+    if not groups:
+        return ""
+    facts = list(dict.fromkeys(str(group["fact"]).replace("_", " ") for group in groups))
+    adjusted = (
+        " P values are two-sided, of the difference between a subgroup and the rest in the same draws of patients, and "
+        "adjusted over all of them by Holm's method."
+        if any(group.get("differences") for group in groups)
+        else ""
+    )
+    fairness = " Rates at the operating point were compared between groups." if report.get("fairness") else ""
+    return f"Subgroups were formed by {_listed(facts)}.{adjusted}{fairness}"
+
+
+def _comparisons(report: Mapping[str, Any]) -> str:
+    others = report.get("comparisons") or []
+    if not others:
+        return ""
+    tests = list(dict.fromkeys(str(test["method"]) for one in others for test in one.get("tests") or []))
+    return (
+        f"The model was compared with {_listed(str(one['with']) for one in others)} on the same cases: differences are "
+        "of the same draws of patients" + (f"; tests: {'; '.join(tests)}." if tests else ".")
+    )
+
+
+def _readers(report: Mapping[str, Any]) -> str:
+    if not report.get("readers"):
+        return ""
+    return "Readers' answers on the same cases were compared with the reference, with the model and with each other."
+
+
+def _robustness(report: Mapping[str, Any]) -> str:
+    told = report.get("robustness") or {}
+    if not told.get("perturbations"):
+        return ""
+    done = _listed(_one_way(one) for one in told["perturbations"])
+    return (
+        f"Robustness was tested on {_counted(told['n'], 'case')} of {_counted(told['num_patients'], 'patient')}, whose "
+        f"images were perturbed one way at a time: {done}. Slopes are of a least squares line through the figure over "
+        "the amounts."
+    )
+
+
+def _one_way(one: Mapping[str, Any]) -> str:
+    amounts = ", ".join(f"{step['amount']:g}" for step in one["steps"] if step["amount"])
+    return f"{one['name']} ({one['what']}; {amounts} {one['unit']})"
+
+
+def _software(report: Mapping[str, Any]) -> str:
+    weights = str((report.get("run") or {}).get("weights_sha256") or "")
+    of = f"; the model's weights have the SHA-256 that begins with {weights[:12]}" if weights else ""
+    return f"Evaluated with radkit {radkit.__version__}{of}."
+
+
+def figures(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns every figure of a report, wherever it stands: each mapping with a name, a value and a method."""
+    found: list[Mapping[str, Any]] = []
+    pending: list[Any] = [report]
+    while pending:
+        held = pending.pop()
+        if isinstance(held, Mapping):
+            if {"name", "value", "method"} <= held.keys():
+                found.append(held)
+            pending += reversed(list(held.values()))
+        elif isinstance(held, list | tuple):
+            pending += reversed(held)
+    return found
+
+
+def _counted(count: Any, what: str) -> str:
+    number = 0 if count is None else int(count)
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _listed(words: Iterable[str]) -> str:
+    """Returns words as one says them.
+
+    >>> _listed(["a"]), _listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    named = list(words)
+    return " and ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else "".join(named)

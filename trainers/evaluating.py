@@ -1,0 +1,183 @@
+"""An evaluation from records to files: the cases of a split, what is measured of them, the page."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import radkit
+from radkit import outputs, runs
+from radkit.data import shards
+from radkit.evaluation import box_table, boxes, plan, report
+from radkit.evaluation.cases import Cases, Draws
+from radkit.evaluation.endpoints import OperatingPoint
+from radkit.reports.clinical import figure_files, page
+from radkit.tasks import task as task_module
+from trainers import looks, other_evaluations, robustness, scoring, training_facts
+from trainers.operating_points import Model, Rule
+
+CASES, BOXES, REPORT, PAGE, SUMMARY, FIGURES = (
+    "cases.csv",
+    "boxes.csv",
+    "report.json",
+    "report.html",
+    "summary.json",
+    "figures",
+)
+ROBUSTNESS = "robustness.csv"  # rows of cases asked again, where there are such
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asks for, beside which records.
+
+    Attributes:
+        rule: Of the operating point; None: the stored one.
+        cost_of_miss: In false alarms.
+        against: Evaluations of other models on the same records, by name.
+        beside: Evaluations of this run on other test sets, by name.
+        readers: Table of what readers said.
+        robustness_cases: How many cases are asked again at most with perturbed images; 0: none.
+        resamples: Draws of patients.
+    """
+
+    rule: Rule | None = None
+    cost_of_miss: float = 1.0
+    against: Mapping[str, Path] = field(default_factory=dict)
+    beside: Mapping[str, Path] = field(default_factory=dict)
+    readers: Path | None = None
+    robustness_cases: int = 0
+    resamples: int = 2000
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the result: of folders and tables their contents."""
+        return {
+            "cost_of_miss": self.cost_of_miss,
+            "against": {name: other_evaluations.digest(folder) for name, folder in self.against.items()},
+            "beside": {name: other_evaluations.digest(folder) for name, folder in self.beside.items()},
+            "readers": "" if self.readers is None else other_evaluations.digest_of_table(self.readers),
+            "robustness_cases": self.robustness_cases,
+            "resamples": self.resamples,
+        }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An evaluation.
+
+    Attributes:
+        model: What is evaluated.
+        chosen: Its cases.
+        points: Its operating points.
+        about: The look that this is.
+        options: What a person asks for.
+    """
+
+    model: Model
+    chosen: scoring.Cases
+    points: Sequence[OperatingPoint]
+    about: looks.About
+    options: Options
+
+
+def evaluate(asked: Asked, output: Path) -> None:
+    """Writes an evaluation's files into a folder.
+
+    Raises:
+        UserError: Other evaluations or the readers' table do not fit, or a look cannot be counted.
+    """
+    model, chosen = asked.model, asked.chosen
+    data, task = model.experiment.data, model.task
+    others = other_evaluations.read(asked.options, model.experiment)  # before the images are asked: it may refuse
+    rows = scoring.cases(model.answer, chosen, progress=True)
+    perturbed = _perturbed(asked, rows)
+    told_of_look = looks.told(chosen, asked.about)  # the figures are there now, and are seen next
+    standards = dict(Counter(row["reference_standard"] for row in rows))
+    summary = {**task.summary(rows, data), "reference_standards": standards, **told_of_look}
+    assert task.asked is not None
+    cases = Cases(rows)
+    wanted = plan.Plan(
+        model.experiment.task.name,
+        data,
+        task.asked(data),
+        Draws(resamples=asked.options.resamples),
+        asked.points,
+        asked.options.cost_of_miss,
+        training_facts.of_run(chosen.folder, data, chosen.trainer) if asked.about.own else (),
+        perturbed=perturbed,
+        test_set=told_of_look.get("test_set", {}),
+        **others,
+    )
+    told = task_module.as_json(report.of(cases, wanted, {**_about(asked), **told_of_look, "notes": _notes(summary)}))
+    calls = next((point.threshold for point in asked.points if point.name == boxes.POINT), summary.get("threshold"))
+    listed = task.listed(rows, {**summary, "threshold": calls}, data)
+    assert task.drawn is not None
+    pictures = task.drawn(scoring.shown(model.answer, task.pick(listed, data), chosen), listed, summary, data)
+    html, drawings = page.page(told, [pictures], runs.history(model.run))
+    outputs.write_json(output / REPORT, told)
+    outputs.write_json(output / SUMMARY, task_module.as_json(summary))
+    _write_cases(listed, output)
+    if perturbed:
+        _write_perturbed(perturbed, output)
+    if model.experiment.task.name == "detection":
+        rank = len(data.image_size)
+        columns = box_table.columns(rank)
+        held = box_table.rows(cases, rank)
+        outputs.write_csv(output / BOXES, columns, [[_cell(row[name]) for name in columns] for row in held])
+    (output / FIGURES).mkdir()
+    for name, content in figure_files.files(drawings):
+        (output / FIGURES / name).write_bytes(content)
+    outputs.write_text(output / PAGE, html)
+
+
+def _write_perturbed(perturbed: Sequence[Mapping[str, Any]], output: Path) -> None:
+    header = list(dict.fromkeys(name for row in perturbed for name in row))
+    outputs.write_csv(output / ROBUSTNESS, header, [[_cell(row.get(name)) for name in header] for row in perturbed])
+
+
+def _perturbed(asked: Asked, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if not asked.options.robustness_cases:
+        return []
+    wanted = robustness.some(rows, asked.options.robustness_cases)
+    return robustness.rows(
+        asked.model.answer,
+        asked.chosen,
+        wanted,
+        lambda record, answer: scoring.figures(record, answer, asked.chosen),
+    )
+
+
+def _about(asked: Asked) -> dict[str, Any]:
+    manifest = runs.manifest(asked.model.run)
+    chosen = asked.chosen
+    return {
+        "data": {"dataset": chosen.data.dataset, "split": chosen.split, "digest": shards.digest(chosen.folder)},
+        "run": {
+            "weights_sha256": manifest["weights_sha256"],
+            "model": asked.model.experiment.model.name,
+            "steps": manifest["steps"],
+            "trained_on_these_records": asked.about.own,
+            "radkit": radkit.__version__,
+        },
+    }
+
+
+def _notes(summary: Mapping[str, Any]) -> list[str]:
+    return list(summary.get("notes", ()))
+
+
+def _write_cases(listed: Sequence[Mapping[str, Any]], output: Path) -> None:
+    """Writes the table of cases as CSV, numbers with all their digits, and as Parquet with their types."""
+    import pyarrow
+    from pyarrow import parquet
+
+    header = list(dict.fromkeys(name for row in listed for name in row))
+    outputs.write_csv(output / CASES, header, [[_cell(row.get(name)) for name in header] for row in listed])
+    columns = {name: [row.get(name) for row in listed] for name in header}
+    parquet.write_table(pyarrow.table(columns), output / "cases.parquet")
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else value
