@@ -29,6 +29,7 @@ DEV = [
     "mypy>=1.11",
     "pandas>=2.0",  # tfds.benchmark's
     "pre-commit>=3.5",
+    "pynetdicom>=3.0",  # sends to the archive that tests start
     "pytest>=8.2",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
@@ -45,6 +46,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[f"{name}*" for name in ("radkit", "beam_jobs", "trainers", "serving", "configs")]),
     package_data={
+        "serving": ["deploy/*", "deploy/*/*"],
         "radkit.deid": ["*.json", "*.txt", "*/*.json"],
         "radkit.demo": ["data/*", "data/*/*", "data/*/*/*"],
     },

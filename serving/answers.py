@@ -1,8 +1,11 @@
-"""From a volume to a model's inputs, and from its outputs to what a radiologist can use: JSON, DICOM SEG and SR."""
+"""From a volume to a model's inputs, and from its outputs to what a radiologist can use.
+
+That is JSON, DICOM SEG, DICOM SR, a secondary capture, NIfTI.
+"""
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,23 @@ from radkit.dicom import annotations
 from radkit.dicom.annotations import Measurement
 from radkit.dicom.volumes import SeriesError, Volume
 from radkit.errors import UserError
-from serving import boxes
+from serving import boxes, nifti, overlay
 from serving.signatures import Signature
 
 ANSWER = "answer.json"
 SEGMENTATION = "segmentation.dcm"
 REPORT = "measurements.dcm"
+CAPTURE = "overlay.dcm"
+NIFTI = "mask.nii.gz"
+FORMATS = ("json", "seg", "sr", "capture", "nifti")
+USUAL = FORMATS[:3]
+
+PART = ".part"  # behind the name of a folder that is not whole
+
+_NO_THRESHOLD = 255  # among `calls`: of a class that has no threshold
+_SURE = 1e-4  # by so much may a probability be off 0 or 1
+
+_THRESHOLD = "threshold of the operating point"
 
 # What configs call a unit, and its code (UCUM); what does not stand here is taken for a code.
 _UNITS = {
@@ -72,8 +86,9 @@ def write(
     folder: Path,
     grid: resample.Grid,
     data: config.Data | None = None,
+    formats: Collection[str] = USUAL,
 ) -> None:
-    """Writes `answer.json`, `measurements.dcm`, and `segmentation.dcm` where a mask holds anything, into a new folder.
+    """Writes an answer's files into a new folder, which is there when all of them are.
 
     Where no report can be made of the images' headers, `answer.json` says why, and is the answer all the same.
 
@@ -84,11 +99,15 @@ def write(
         folder: Made here.
         grid: Of the image that was sent, made from that of `volume`.
         data: What the model tells of its records: the unit of its values, and whether its classes are degrees.
+        formats: Of `FORMATS`: `json` is `answer.json`; `seg` is `segmentation.dcm`, where a mask holds anything; `sr`
+            is `measurements.dcm`; `capture` is `overlay.dcm`, where there is anything to draw; `nifti` is
+            `mask.nii.gz`, where there is a mask.
 
     Raises:
         AnswerError: Outputs of another shape or with unknown values.
+        AnnotationError: No file of a format can be made of the images.
     """
-    names = [name.decode() for name in answer["class_names"].ravel().tolist()]
+    names = _names(answer)
     told: dict[str, Any] = {
         "series_uid": volume.meta["SeriesInstanceUID"],
         "study_uid": volume.meta["StudyInstanceUID"],
@@ -99,22 +118,54 @@ def write(
     told |= _figures(answer, names, data)
     if "boxes" in answer:
         try:
-            told["boxes"] = boxes.told(answer, names, volume, grid)
+            told |= {"boxes": boxes.told(answer, names, volume, grid)}
         except boxes.BoxesError as error:
             raise AnswerError(str(error)) from error
     mask, segments = _drawn(answer, names, volume, grid)
-    folder.mkdir(parents=True)
     if mask is not None:
         told["volume_ml"] = volumes_ml(mask, volume.spacing_mm, segments)
-        told["segmentation"] = SEGMENTATION if mask.any() else None
+    aside = folder.with_name(f"{folder.name}{PART}")
+    aside.mkdir(parents=True)
     try:
-        if mask is not None and mask.any():
-            annotations.write_seg(mask, volume, segments, folder / SEGMENTATION)
-        told |= _report(told, volume, folder, data)
-        outputs.write_json(folder / ANSWER, told)
-    except annotations.AnnotationError:
-        shutil.rmtree(folder)  # no folder may look answered when it is not
+        _files(told, mask, segments, volume, aside, data, formats)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)  # no folder may look answered when it is not
         raise
+
+
+def _files(
+    told: dict[str, Any],
+    mask: np.ndarray | None,
+    segments: list[str],
+    volume: Volume,
+    folder: Path,
+    data: config.Data | None,
+    formats: Collection[str],
+) -> None:
+    if mask is not None:
+        told["segmentation"] = SEGMENTATION if mask.any() and "seg" in formats else None
+        if told["segmentation"]:
+            annotations.write_seg(mask, volume, segments, folder / SEGMENTATION)
+        if "nifti" in formats:
+            nifti.write_mask(mask, volume, folder / NIFTI)
+            told |= {"nifti": NIFTI, "mask_values": dict(enumerate(segments, 1))}
+    if "capture" in formats:
+        made = overlay.write_capture(mask, told.get("boxes", ()), segments, volume, folder / CAPTURE)
+        told["capture"] = CAPTURE if made else None
+    told |= _report(told, volume, folder, data) if "sr" in formats else {"report": None}
+    if "json" in formats:
+        outputs.write_json(folder / ANSWER, told)
+
+
+def _names(answer: Mapping[str, np.ndarray]) -> list[str]:
+    try:
+        names = [name.decode() for name in answer["class_names"].ravel().tolist()]
+    except (KeyError, AttributeError, UnicodeDecodeError) as error:
+        raise AnswerError("the model gave no class_names, or some that are no text") from error
+    if len(set(names)) < len(names):
+        raise AnswerError(f"the model gave {len(names)} class_names, some of them twice")
+    return names
 
 
 def _drawn(
@@ -136,6 +187,8 @@ def _figures(answer: Mapping[str, np.ndarray], names: list[str], data: config.Da
     found: dict[str, Any] = {}
     if "probabilities" in answer:
         found["probabilities"] = _of_names(answer["probabilities"], names, "probabilities")
+        if not all(-_SURE <= share <= 1 + _SURE for share in found["probabilities"].values()):
+            raise AnswerError("the model gave a probability that is not within 0 and 1")
         if data is not None and data.label_kind == "ordinal":
             shares = list(found["probabilities"].values())
             found["at_least"] = dict(zip(names[1:], label_kinds.at_least(shares)))
@@ -144,7 +197,22 @@ def _figures(answer: Mapping[str, np.ndarray], names: list[str], data: config.Da
         found["values"] = _of_names(answer["values"], names, "values")
         if data is not None:
             found["unit"] = data.label_unit
-    return found
+    return found | _called(answer, names)
+
+
+def _called(answer: Mapping[str, np.ndarray], names: list[str]) -> dict[str, Any]:
+    """Returns which classes are called at the model's operating point, and from which probability on."""
+    if "calls" not in answer:
+        return {}
+    calls, thresholds = answer["calls"].ravel().tolist(), answer.get("thresholds", np.zeros(0)).ravel().tolist()
+    if len(calls) != len(names) or len(thresholds) != len(names) or not set(calls) <= {0, 1, _NO_THRESHOLD}:
+        raise AnswerError(
+            f"the model gave {len(calls)} calls and {len(thresholds)} thresholds for {len(names)} classes"
+        )
+    return {
+        "called": {name: None if call == _NO_THRESHOLD else bool(call) for name, call in zip(names, calls)},
+        "thresholds": {name: value if math.isfinite(value) else None for name, value in zip(names, thresholds)},
+    }
 
 
 def _report(told: Mapping[str, Any], volume: Volume, folder: Path, data: config.Data | None) -> dict[str, Any]:
@@ -154,7 +222,8 @@ def _report(told: Mapping[str, Any], volume: Volume, folder: Path, data: config.
         found = _measured(told, data)
         if not found:
             return {"report": None}
-        annotations.write_sr(found, volume, folder / REPORT, segmentation=segmentation)
+        boxed = boxes.placed(told.get("boxes", ()))
+        annotations.write_sr(found, volume, folder / REPORT, segmentation=segmentation, boxes=boxed)
     except annotations.AnnotationError as error:
         return {"report": None, "report_refused": str(error)}
     return {"report": REPORT}
@@ -169,6 +238,7 @@ def _measured(told: Mapping[str, Any], data: config.Data | None) -> list[Measure
         for label, value in values.items()
         if value is not None
     ]
+    found += _judged(told)
     if "boxes" in told:
         found += boxes.measured(told["boxes"], told["class_names"])
     if data is not None and "degree" in told:
@@ -178,6 +248,18 @@ def _measured(told: Mapping[str, Any], data: config.Data | None) -> list[Measure
             raise annotations.AnnotationError(f"the model does not tell the unit of {name!r}; export it with radkit")
         code = annotations.code_of(name)
         found.append(Measurement(name, value, _ucum(told["unit"]), finding=name, code=code))
+    return found
+
+
+def _judged(told: Mapping[str, Any]) -> list[Measurement]:
+    """Returns what a report says of operating points: of each class that has one, the threshold and the call."""
+    found = []
+    for label, call in told.get("called", {}).items():
+        if call is not None:
+            found.append(Measurement(boxes.CALL, math.nan, "", text=boxes.CALLS[call], finding=label))
+        if (least := told["thresholds"][label]) is not None:
+            code = annotations.code_of(_THRESHOLD)
+            found.append(Measurement(_THRESHOLD, least, "1", finding=label, code=code))
     return found
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from radkit.boxes import masks, places
 from radkit.data import resample
 from radkit.dicom import annotations
-from radkit.dicom.annotations import Measurement
+from radkit.dicom.annotations import Box, Measurement
 from radkit.dicom.volumes import Volume
 from radkit.errors import UserError
 
 _SIDE, _NUMBER = "longest side of the box", "number of boxes"
 _MOST_SEGMENTS = 255
+# What a report says of a finding at the model's operating point.
+CALL, CALLS = "call at the operating point", {True: "positive", False: "negative"}
 
 
 class BoxesError(UserError):
@@ -29,10 +31,10 @@ def told(
     `label`, `score`; `low` and `high`: edges in voxels of the image as acquired, in the order slice, row, column (of
     a radiograph row, column), voxel k reaching from k to k + 1; `centre_lps_mm`: x, y, z of its middle in the patient;
     `sides_mm`, along the same axes as `low`. The last two are None where the headers do not say where the image lies,
-    or how large its pixels are.
+    or how large its pixels are. Where the model has an operating point, `called`: whether the score reaches it.
 
     Args:
-        answer: Outputs for a batch of one: `boxes`, `scores`, `labels`, `count`.
+        answer: Outputs for a batch of one: `boxes`, `scores`, `labels`, `count`, and perhaps `called`.
         names: Of classes 0, 1, ...
         volume: The image as acquired.
         grid: Of the image that was sent, made from that of `volume`.
@@ -45,6 +47,7 @@ def told(
     moved = _moved(edges, volume, grid)
     known = np.isfinite(volume.spacing_mm)
     placed = places.to_mm(moved, volume.affine)
+    called = _called(answer, len(edges))
     found = []
     for number, (label, score) in enumerate(zip(labels, scores)):
         if not _is_there(moved[number]):
@@ -57,9 +60,19 @@ def told(
                 "high": moved[number, rank:].tolist(),
                 "centre_lps_mm": placed.centres[number].tolist() if known.all() else None,
                 "sides_mm": placed.sides_mm[number].tolist() if known[3 - rank :].all() else None,
+                **({"called": called[number]} if called else {}),
             }
         )
     return found
+
+
+def _called(answer: Mapping[str, np.ndarray], count: int) -> list[bool]:
+    if "called" not in answer:
+        return []
+    called = answer["called"].reshape(-1)[:count].tolist()
+    if len(called) != count or not set(called) <= {0, 1}:
+        raise BoxesError(f"the model gave {len(called)} calls for {count} boxes, or some that are neither 0 nor 1")
+    return [bool(one) for one in called]
 
 
 def drawn(
@@ -107,6 +120,8 @@ def _checked(answer: Mapping[str, np.ndarray], names: Sequence[str]) -> tuple[np
         raise BoxesError(f"the model gave {count} boxes with {len(scores)} scores and {len(labels)} labels")
     if not (np.isfinite(edges).all() and np.isfinite(scores).all() and ((labels >= 0) & (labels < len(names))).all()):
         raise BoxesError(f"a box of the model has an edge or score that is no number, or none of {len(names)} classes")
+    if (edges[:, edges.shape[1] // 2 :] < edges[:, : edges.shape[1] // 2]).any() or (scores < 0).any():
+        raise BoxesError("a box of the model ends before it begins, or has a score below 0")
     return edges, scores, labels
 
 
@@ -118,8 +133,27 @@ def measured(found: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[M
         count = sum(one["label"] == name for one in found)
         said.append(Measurement(_NUMBER, float(count), "1", finding=name, code=number))
     for place, one in enumerate(found, 1):
-        about = {"finding": one["label"], "lesion_id": f"{one['label']} {place}"}
+        about = {"finding": one["label"], "lesion_id": _lesion_id(one, place)}
         said.append(Measurement("probability", one["score"], "1", **about))
+        if "called" in one:
+            said.append(Measurement(CALL, math.nan, "", text=CALLS[one["called"]], **about))
         if one["sides_mm"] and all(map(math.isfinite, one["sides_mm"])):
             said.append(Measurement(_SIDE, max(one["sides_mm"]), "mm", code=side, **about))
     return said
+
+
+def placed(found: Sequence[Mapping[str, Any]]) -> list[Box]:
+    """Returns boxes as a report's coordinates, each of the lesion that `measured` says it is; one slice on images."""
+    return [
+        Box(
+            tuple([0.0] * (3 - len(one["low"])) + one["low"]),
+            tuple([1.0] * (3 - len(one["high"])) + one["high"]),
+            one["label"],
+            _lesion_id(one, place),
+        )
+        for place, one in enumerate(found, 1)
+    ]
+
+
+def _lesion_id(one: Mapping[str, Any], place: int) -> str:
+    return f"{one['label']} {place}"

@@ -8,23 +8,28 @@ with Client("127.0.0.1:8500") as client:
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from radkit.errors import UserError
-from serving import messages, protocol, signatures
+from serving import channels, codec, messages, protocol, signatures
+from serving.channels import Tls
 
-# Waits between the attempts of a call that found no server: a restart takes some seconds.
-BACKOFF_S = (0.2, 0.4, 0.8, 1.6)
+_Key = TypeVar("_Key")
 
 
 class Refused(UserError):
     """The server answered, and would not or could not do this request; another may succeed."""
+
+
+class Gone(UserError):
+    """No server answers, or not in time: the same call may succeed later."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +46,20 @@ class Client:
 
     Args:
         server: `host:port`.
-        timeout_s: How long one call may take.
+        timeout_s: How long one attempt of a call may take. A server that is not there is asked five times within
+            three seconds, a busy one (RESOURCE_EXHAUSTED) eight times within half a minute.
         max_message_bytes: The largest request and reply.
+        tls: How to encrypt; None: not at all.
+
+    Raises:
+        UserError: `server` is no address, or a file of `tls` cannot be read.
     """
 
-    def __init__(self, server: str, timeout_s: float = 60.0, max_message_bytes: int = 1 << 30) -> None:
-        _check_address(server)
+    def __init__(
+        self, server: str, timeout_s: float = 60.0, max_message_bytes: int = 1 << 30, tls: Tls | None = None
+    ) -> None:
         self._server, self._timeout_s = server, timeout_s
-        self._channel = grpc.insecure_channel(
-            server,
-            options=[
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
-                # Images of patients go to the server that was named, never through a proxy of the environment.
-                ("grpc.enable_http_proxy", 0),
-            ],
-        )
+        self._channel = channels.opened(server, tls, max_message_bytes)
 
     def __enter__(self) -> "Client":
         return self
@@ -86,19 +89,67 @@ class Client:
             signature: Which of the model's; empty means `serving_default`.
 
         Raises:
-            Refused: The server's words on what is wrong with the inputs, or the model's own failure.
-            UserError: No server, no such model, no answer in time.
+            protocol.ProtocolError: An array that cannot be sent.
+            Refused: The server's words on what is wrong with the inputs, or the model's own failure; or an answer that
+                cannot be read.
+            Gone: No server, no answer in time.
+            UserError: No such model.
         """
         request = messages.PredictRequest(output_filter=output_filter)
         _fill(request.model_spec, model, version)
         request.model_spec.signature_name = signature
-        for name, array in inputs.items():
-            protocol.to_tensor(array, into=request.inputs[name])
-        reply = self._call(messages.PREDICT, request, messages.PredictResponse)
+        reply = self._call(messages.PREDICT, codec.request(request, inputs), model)
         try:
-            return {name: protocol.to_array(tensor) for name, tensor in reply.outputs.items()}
+            return codec.outputs_of(reply)[0]
         except protocol.ProtocolError as error:
-            raise UserError(f"the answer of {self._server} cannot be read: {error}") from error
+            raise Refused(f"the answer of {self._server} cannot be read: {error}") from error
+
+    def stream(
+        self,
+        model: str,
+        requests: Iterable[tuple[_Key, Mapping[str, Any]]],
+        version: int | None = None,
+        in_flight: int = 4,
+    ) -> Iterator[tuple[_Key, dict[str, np.ndarray] | Refused]]:
+        """Yields the outputs of many requests as they come, several calls under way at once.
+
+        `requests` is read no faster than it is answered, by the thread that iterates: no more than `in_flight` of them
+        are held in memory.
+
+        Args:
+            model: The name it is served under.
+            requests: What tells a request from others, and its inputs.
+            version: Only this version may answer; None takes the server's.
+            in_flight: Calls at once.
+
+        Yields:
+            What tells the request, and its outputs; or why the server refused this one.
+
+        Raises:
+            UserError: As `predict`, but for what it refuses. What was answered until then was yielded.
+        """
+        if in_flight < 1:
+            raise UserError(f"in_flight must be at least 1, not {in_flight}")
+        under_way: dict[futures.Future[dict[str, np.ndarray]], _Key] = {}
+        left = iter(requests)
+        with futures.ThreadPoolExecutor(in_flight) as threads:
+            try:
+                while True:
+                    while len(under_way) < in_flight and (one := next(left, None)) is not None:
+                        under_way[threads.submit(self._sent, model, one[1], version)] = one[0]
+                        del one
+                    if not under_way:
+                        return
+                    yield from _ended(under_way)
+            finally:
+                for future in under_way:
+                    future.cancel()
+
+    def _sent(self, model: str, inputs: Mapping[str, Any], version: int | None) -> dict[str, np.ndarray]:
+        try:
+            return self.predict(model, inputs, version)
+        except protocol.ProtocolError as error:
+            raise Refused(f"the inputs of model {model!r} cannot be sent: {error}") from error
 
     def metadata(self, model: str, version: int | None = None) -> Metadata:
         """Returns the version that answers, and what goes in and comes out.
@@ -108,8 +159,9 @@ class Client:
         """
         request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
         _fill(request.model_spec, model, version)
-        reply = self._call(messages.GET_MODEL_METADATA, request, messages.GetModelMetadataResponse)
+        answer = self._call(messages.GET_MODEL_METADATA, request.SerializeToString(), model)
         try:
+            reply = messages.GetModelMetadataResponse.FromString(answer)
             found = messages.SignatureDefMap.FromString(reply.metadata["signature_def"].value).signature_def
         except DecodeError as error:
             raise UserError(f"the metadata of {model!r} from {self._server} cannot be read") from error
@@ -126,39 +178,54 @@ class Client:
         """
         request = messages.GetModelStatusRequest()
         _fill(request.model_spec, model, None)
-        reply = self._call(messages.GET_MODEL_STATUS, request, messages.GetModelStatusResponse)
+        answer = self._call(messages.GET_MODEL_STATUS, request.SerializeToString(), model)
+        try:
+            reply = messages.GetModelStatusResponse.FromString(answer)
+        except DecodeError as error:
+            raise UserError(f"the status of {model!r} from {self._server} cannot be read") from error
         return {v.version: messages.VERSION_STATES.get(v.state, str(v.state)) for v in reply.model_version_status}
 
-    def _call(self, method: str, request: Any, reply: Any) -> Any:
-        call = self._channel.unary_unary(
-            method, request_serializer=type(request).SerializeToString, response_deserializer=reply.FromString
-        )
-        for wait_s in (*BACKOFF_S, None):
+    def _call(self, method: str, request: bytes, model: str) -> bytes:
+        call = self._channel.unary_unary(method)
+        attempt = 0
+        while True:
             try:
-                return call(request, timeout=self._timeout_s)
+                reply: bytes = call(request, timeout=self._timeout_s)
+                return reply
             except grpc.RpcError as error:
-                if error.code() != grpc.StatusCode.UNAVAILABLE or wait_s is None:
-                    raise self._told(error, request.model_spec.name) from error
-                time.sleep(wait_s)
-        raise AssertionError("the last attempt returns or raises")
+                waits_s = channels.waits_of(error)
+                if attempt >= len(waits_s):
+                    raise self._told(error, model) from error
+                time.sleep(channels.jittered(waits_s[attempt]))
+                attempt += 1
 
     def _told(self, error: Any, model: str) -> UserError:
         code, words = error.code(), error.details() or "no words"
         if code == grpc.StatusCode.UNAVAILABLE:
-            return UserError(f"no server answers at {self._server}; check the address, or start one with radkit serve")
+            return Gone(
+                f"no server answers at {self._server} ({words}); check the address and TLS, or start one with "
+                "radkit serve"
+            )
         if code == grpc.StatusCode.NOT_FOUND:
             return UserError(f"{self._server} does not serve what was asked for: {words}")
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return UserError(f"{self._server} did not answer within {self._timeout_s:g} s; raise timeout_s")
+            return Gone(f"{self._server} did not answer within {self._timeout_s:g} s; raise timeout_s")
         if code == grpc.StatusCode.UNIMPLEMENTED:
             return UserError(f"{self._server} does not speak TensorFlow Serving's protocol: {words}")
         return Refused(f"model {model!r} refused ({code.name}): {words}")
 
 
-def _check_address(server: str) -> None:
-    host, colon, port = server.rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-        raise UserError(f"server {server!r} is not host:port, as 127.0.0.1:8500")
+def _ended(
+    under_way: dict[futures.Future[dict[str, np.ndarray]], _Key],
+) -> Iterator[tuple[_Key, dict[str, np.ndarray] | Refused]]:
+    """Waits for one call at least, and yields those that ended, good ones first: a bad one may end everything."""
+    done = futures.wait(under_way, return_when=futures.FIRST_COMPLETED).done
+    for future in sorted(done, key=lambda one: one.exception() is not None):
+        key = under_way.pop(future)
+        error = future.exception()
+        if error is not None and not isinstance(error, Refused):
+            raise error
+        yield key, error or future.result()
 
 
 def _fill(spec: Any, model: str, version: int | None) -> None:

@@ -1,40 +1,78 @@
-"""Writes a finished run as a SavedModel that answers on raw images, for TensorFlow Serving or `radkit serve`.
+"""Writes finished runs as a SavedModel that answers on raw images, for TensorFlow Serving or `radkit serve`.
 
-    radkit export --run runs/hippocampus --output models/hippocampus
+    radkit export --run runs/hippocampus --output models/hippocampus --evaluation evaluation
+    radkit export --run runs/fold0 --run runs/fold1 --run runs/fold2 --output models/hippocampus
 
-Writes `<output>/<version>/` (the next whole number, or --version): signature `serving_default` with the inputs `image`
-(batch, *spatial, 1) float32 in modality units, `spacing_mm` (batch, rank) float32 and, where the config has data.table,
-`table` (batch, columns) float32; the task's answer as outputs;
-and signature `records`, which tells how the records were made that it was trained on. Preprocessing of records is
-inside the graph, every size is free. `assets/model.json` says what it is and which patients it was
-trained on. The export is kept only if it is deterministic and answers as the network in this process does.
+Writes `<output>/<version>/` (the next whole number, or --version) with the signatures `serving_default` (images in
+modality units), `stored` (stored values with slope and intercept), `examples` (serialized records), `classify` or
+`regress` where the task has such, and `records`, which tells how the records were made that it was trained on.
+Preprocessing, windows, flips, what is done to the answer, checks of the input and operating points
+(`operating_points.json` of the run) are inside the graph; every size is free. `assets/` holds the model card, the
+labels and model.json (what it is, and which patients it was trained on), `assets.extra/` requests to warm a server up.
+
+Several --run of one config but seed and fold make one export that answers their mean probability. With --weights
+kernels take half or a quarter of the room; answers may then change by --tolerance, on made-up images and, where --input
+names records, on their validation split.
+
+An export is kept only if it gives the same answer twice, and as the network in this process does: as a SavedModel, in a
+process without keras, and through a server.
 
 Exit status: 0 done; 2 refused, nothing written.
 """
 
-import json
+import contextlib
+import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from radkit import config, outputs, program, runs, tasks
-from radkit.data import clinical
+from radkit import config, outputs, program, runs
+from radkit.data import shards
 from radkit.errors import UserError
 from radkit.tasks import task as task_module
-from serving import signatures
+from serving import accuracy, card, gate, operating, quantised, signatures, sources, traced, warm_up
 
-FLAGS = program.new_flags(data_in=None, out="Model folder; the version folder is made below it.")
-flags.DEFINE_string("run", None, "Run folder, as train wrote it.", flag_values=FLAGS)
+FLAGS = program.new_flags(
+    data_in="Data set's folder, to hold --weights to its validation split.",
+    out="Model folder; the version folder is made below it.",
+)
+flags.DEFINE_multi_string(
+    "run", [], "Run folder, as train wrote it; several of one config make one export.", flag_values=FLAGS
+)
 flags.DEFINE_integer("version", None, "Version number; the next free one if not given.", flag_values=FLAGS)
+flags.DEFINE_string("evaluation", None, "Folder that evaluate wrote: its figures for the card.", flag_values=FLAGS)
+flags.DEFINE_string("intended_use", "", "What it is for, in words, for the card.", flag_values=FLAGS)
+flags.DEFINE_enum("weights", quantised.FLOAT32, list(quantised.WAYS), "How kernels are stored.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "tolerance",
+    0.01,
+    "By how much --weights may change an answer: a probability, the share of voxels, the share of data.label_range.",
+    flag_values=FLAGS,
+    lower_bound=0.0,
+)
 
-# The served answer may differ from the one in this process by this share of its range.
-TOLERANCE = 1e-5
+
+@dataclass(frozen=True)
+class Options:
+    """How an export is made.
+
+    Attributes:
+        name: The model's, as servers call it.
+        told: What is told of it beside the runs.
+        tolerance: By how much stored weights may change an answer.
+        records: Data set that they are held to; None: made-up images alone.
+    """
+
+    name: str
+    told: card.Told = field(default_factory=card.Told)
+    tolerance: float = 0.01
+    records: Path | None = None
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,14 +82,17 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(values: flags.FlagValues, _: list[str]) -> int:
     program.required(values, "run", "output")
-    run, models_folder = Path(values["run"].value), Path(values["output"].value)
-    runs.require(run)
+    folders, models_folder = [Path(run) for run in values["run"].value], Path(values["output"].value)
+    sources.require(folders)
     target = _target(models_folder, values["version"].value)
-    manifest = runs.manifest(run)
-    record = outputs.provenance("export", {"weights": manifest["weights_sha256"]}, manifest["data"])
+    evaluation = Path(values["evaluation"].value) if values["evaluation"].value else None
+    records = shards.find_dataset(program.input_folder(values)) if values["input"].value else None
+    told = card.Told(values["intended_use"].value, evaluation, values["weights"].value)
+    options = Options(models_folder.resolve().name, told, values["tolerance"].value, records)
+    record = _provenance(folders, options)
     if not outputs.already_done(target, record):
         with outputs.staged(target, record) as aside:
-            export(run, aside)
+            export(folders, aside, options)
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     print(f"export: {size / 2**20:.1f} MiB, checked against the run -> {target}")
     return program.DONE
@@ -66,82 +107,76 @@ def _target(folder: Path, version: int | None) -> Path:
     return folder / str(max(found, default=0) + 1 if version is None else version)
 
 
-def export(run: Path, folder: Path) -> None:
-    """Writes a run's SavedModel into a folder and checks it.
+def _provenance(folders: Sequence[Path], options: Options) -> dict[str, Any]:
+    manifests = [runs.manifest(folder) for folder in folders]
+    points = [folder / operating.FILE for folder in folders if (folder / operating.FILE).is_file()]
+    told = options.told
+    settings: dict[str, Any] = {
+        "weights": [manifest["weights_sha256"] for manifest in manifests],
+        "stored_as": told.weights,
+        "operating_points": [hashlib.sha256(path.read_bytes()).hexdigest() for path in points],
+        "evaluation": outputs.read_provenance(told.evaluation) if told.evaluation else None,
+        "intended_use": told.intended_use,
+    }
+    if told.weights != quantised.FLOAT32:
+        checked = shards.digest(options.records) if options.records else None
+        settings |= {"tolerance": options.tolerance, "held_to": checked}
+    return outputs.provenance("export", settings, manifests[0]["data"])
+
+
+def export(folders: Sequence[Path], folder: Path, options: Options) -> None:
+    """Writes the SavedModel of some runs into a folder and checks it.
 
     Raises:
-        UserError: It does not answer as the network does.
+        UserError: The runs do not belong together, or it does not answer as their network does.
     """
-    experiment = runs.experiment(run)
-    task, data = tasks.find(experiment.task.name), experiment.data
+    # A GPU rounds otherwise than the machines that answer; where TensorFlow has begun already it stays.
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
     # Weights are float32 whatever the training's precision was; so is the served graph.
     keras.mixed_precision.set_global_policy("float32")
-    network = runs.new_network(experiment, task)
-    runs.load_weights(network, run)
-    answer_images = task_module.answering(network, task, data, experiment.inference)
+    source = sources.read(folders)
+    if source.left_out:
+        print(f"export: {source.left_out}; exported without")
+    kept = quantised.keep(source.networks, options.told.weights)
+    functions = traced.functions(source, kept)
+    golden = gate.golden(source.experiment.data, set(functions))
+    told = _held(source, functions, golden, options) if kept else options.told
+    said = card.made(source, told)
+    _save(source, kept, functions, folder)
+    _describe(source, said, folder)
+    warm_up.write(folder, options.name, golden)
+    gate.check(folder, functions, golden)
+
+
+def _held(source: sources.Source, functions: Any, golden: gate.Golden, options: Options) -> card.Told:
+    """Returns what is told of an export, with what its stored weights change."""
+    experiment, task = source.experiment, source.task
+    whole = task_module.answering(sources.network(source), task, experiment.data, experiment.inference)
+    found = functions[signatures.DEFAULT]
+    change = accuracy.Change(accuracy.of_golden(found, whole, golden, experiment.data))
+    if options.records is not None:
+        on = accuracy.of_records(found, whole, options.records, experiment, task)
+        change = accuracy.Change(change.golden, *on)
+    accuracy.require(change, options.told.weights, options.tolerance)
+    return card.Told(options.told.intended_use, options.told.evaluation, options.told.weights, change)
+
+
+def _save(source: sources.Source, kept: quantised.Kept | None, functions: dict[str, Any], folder: Path) -> None:
     served = tf.Module()
-    served.variables_kept = [v.value for v in network.variables]
-    served.answer = answer_images
-    served.described = tf.saved_model.Asset(_describe(run, experiment, folder))
-    served.told = _telling(experiment)
-    tf.saved_model.save(
-        served, str(folder), signatures={signatures.DEFAULT: answer_images, signatures.RECORDS: served.told}
+    served.variables_kept = kept.variables if kept else [v.value for one in source.networks for v in one.variables]
+    served.functions = dict(functions)
+    tf.saved_model.save(served, str(folder), signatures=functions)
+    traced.name_methods(str(folder), set(functions))
+
+
+def _describe(source: sources.Source, said: dict[str, Any], folder: Path) -> None:
+    assets = folder / "assets"
+    card.write(said, card.labels(source), assets)
+    own = {"experiment": config.to_json(source.experiment), "run": source.manifests[0]}
+    outputs.write_json(
+        assets / "model.json", own | ({"runs": list(source.manifests)} if len(source.folders) > 1 else {})
     )
-    (folder / "model.json").unlink()  # SavedModel keeps its own copy under assets/
-    _check(folder, answer_images, data)
-
-
-def _telling(experiment: config.Experiment) -> Any:
-    """Returns the function that tells the data section: clients set images on the records' grid by it."""
-    data = json.dumps(config.to_json(experiment)["data"], sort_keys=True)
-
-    # An input, though none is needed: there is no call without one.
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, len(experiment.data.image_size)], tf.float32, name="spacing_mm")]
-    )
-    def told(spacing_mm: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"data": tf.fill(tf.shape(spacing_mm)[:1], data)}
-
-    return told
-
-
-def _describe(run: Path, experiment: config.Experiment, folder: Path) -> str:
-    path = folder / "model.json"
-    manifest = runs.manifest(run)
-    outputs.write_json(path, {"experiment": config.to_json(experiment), "run": manifest})
-    return str(path)
-
-
-def _check(folder: Path, answer_images: Any, data: config.Data) -> None:
-    loaded = tf.saved_model.load(str(folder))
-    served = loaded.signatures["serving_default"]
-    for given in _golden(data):
-        expected = answer_images(*given.values())
-        first, second = (served(**given) for _ in range(2))
-        for name, value in expected.items():
-            if not np.array_equal(first[name].numpy(), second[name].numpy()):
-                raise UserError(
-                    f"the export gave two different answers ({name}) to the same image; nothing was written"
-                )
-            if not _equal(first[name].numpy(), value.numpy()):
-                raise UserError(f"the export's {name} differs from the run's; nothing was written")
-
-
-def _golden(data: config.Data) -> list[dict[str, tf.Tensor]]:
-    """Made-up images: of the training size, and of odd sizes beyond and below it; two at once. Of a table, half."""
-    random = np.random.default_rng(0)
-    rank = len(data.image_size)
-    spacing = tf.constant([data.spacing_mm or (1.0,) * rank] * 2, tf.float32)
-    sizes = [data.image_size, tuple(s + 5 for s in data.image_size), tuple(max(1, s - 7) for s in data.image_size)]
-    table = np.array([[clinical.SCALES[name][0] for name in data.table], [np.nan] * len(data.table)], np.float32)
-    beside = {"spacing_mm": spacing, **({"table": tf.constant(table)} if data.table else {})}
-    return [{"image": tf.constant(random.normal(100, 30, (2, *size, 1)), tf.float32), **beside} for size in sizes]
-
-
-def _equal(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.dtype.kind == "f":
-        return bool(np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE))
-    return bool(np.array_equal(a, b))
 
 
 if __name__ == "__main__":

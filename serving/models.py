@@ -1,10 +1,13 @@
-"""SavedModels held in memory, each call checked against the signature before TensorFlow sees it.
+"""SavedModels in memory, each call checked against the signature before TensorFlow sees it.
 
 Layout on disk, as TensorFlow Serving wants it: `BASE/<version>/saved_model.pb`. Neither keras nor radkit's networks
 are needed to load one. TensorFlow itself is imported when the first model is loaded, so that a wrong folder is told
 at once.
 """
 
+import contextlib
+import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +18,16 @@ from google.protobuf.message import DecodeError
 
 from radkit import quiet
 from radkit.errors import UserError
-from serving import messages, signatures
+from serving import messages, sessions, signatures
 
 GRAPH = "saved_model.pb"
 TAG = "serve"
+# A signature by name only: how the graph sets itself up.
+_INIT = "__saved_model_init_op"
 MAX_WORDS = 600
+
+
+_Signature = signatures.Signature  # the module's name is a field's, too, in `Model`
 
 
 class BadRequest(ValueError):
@@ -46,16 +54,40 @@ class Model:
         version: The folder's name.
         signatures: Name to what goes in and comes out; only those that can be called.
         definitions: The SavedModel's own SignatureDefMap, as GetModelMetadata answers it.
-        loaded: TensorFlow's object; it owns the variables, so it lives as long as the model.
+        loaded: The graph in memory, until `close`.
+        folder: Where it was read from.
+        sha256: Of its graph file, hexadecimal: which model it was that answered.
     """
 
     version: int
     signatures: dict[str, signatures.Signature]
     definitions: Any
-    loaded: Any
+    loaded: sessions.Session
+    folder: Path
+    sha256: str
+    _tensors: dict[str, tuple[dict[str, str], dict[str, str]]]
+
+    def close(self) -> None:
+        """Gives the memory back; no call may be under way."""
+        self.loaded.close()
+
+    def signature(self, name: str) -> "_Signature":
+        """Returns what goes in and comes out; an empty name means `serving_default`.
+
+        Raises:
+            UnknownSignature: There is no such signature.
+        """
+        if (name or signatures.DEFAULT) not in self.signatures:
+            known = ", ".join(sorted(self.signatures))
+            raise UnknownSignature(f"Serving signature key {name[:99]!r} not found; there are: {known}")
+        return self.signatures[name or signatures.DEFAULT]
 
     def answer(
-        self, signature_name: str, inputs: Mapping[str, np.ndarray], output_filter: Sequence[str] = ()
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        output_filter: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Returns the outputs by name.
 
@@ -63,26 +95,36 @@ class Model:
             signature_name: Empty means `serving_default`.
             inputs: Arrays by input name.
             output_filter: Names of the outputs wanted; empty means all.
+            timeout_s: After how long TensorFlow gives up.
 
         Raises:
             UnknownSignature: There is no such signature.
             BadRequest: The inputs or the filter do not fit it.
             ModelFailed: TensorFlow's own error.
         """
+        signature = self.signature(signature_name)
+        check_inputs(signature, inputs)
+        wanted = check_filter(signature, output_filter)
+        return self.run(signature_name or signatures.DEFAULT, inputs, wanted, timeout_s)
+
+    def run(
+        self, name: str, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], timeout_s: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Returns the outputs of inputs that were checked; otherwise as `answer`.
+
+        Raises:
+            ModelFailed: TensorFlow's own error.
+        """
         import tensorflow as tf
 
-        name = signature_name or signatures.DEFAULT
-        if name not in self.signatures:
-            known = ", ".join(sorted(self.signatures))
-            raise UnknownSignature(f"Serving signature key {name[:99]!r} not found; there are: {known}")
-        check_inputs(self.signatures[name], inputs)
-        wanted = check_filter(self.signatures[name], output_filter)
+        takes, gives = self._tensors[name]
+        # In the signature's order, whatever the request's was: each order would be another way through the graph.
+        feeds = {tensor: inputs[key] for key, tensor in takes.items()}
         try:
-            tensors = {key: tf.convert_to_tensor(array) for key, array in inputs.items()}
-            outputs = self.loaded.signatures[name](**tensors)
-            return {key: outputs[key].numpy() for key in wanted}
+            found = self.loaded.run(feeds, [gives[key] for key in wanted], timeout_s)
         except tf.errors.OpError as error:
             raise ModelFailed(_words(error.message), int(error.error_code)) from error
+        return {key: found[gives[key]] for key in wanted}
 
 
 def find_version(base: Path, version: int | None = None) -> tuple[int, Path]:
@@ -107,36 +149,53 @@ def find_version(base: Path, version: int | None = None) -> tuple[int, Path]:
     return chosen, versions[chosen]
 
 
-def load(base: Path, version: int | None = None) -> Model:
+def versions(base: Path) -> dict[int, Path]:
+    """Returns the version folders of a model that hold a graph, by number."""
+    if not base.is_dir():
+        return {}
+    found = {int(p.name): p for p in base.iterdir() if p.name.isdecimal() and p.name.isascii()}
+    return {number: folder for number, folder in sorted(found.items()) if (folder / GRAPH).is_file()}
+
+
+def load(base: Path, version: int | None = None, threads: sessions.Threads = sessions.Threads()) -> Model:  # noqa: B008
     """Loads a version of the model in `base`; the highest unless one is named.
 
     Raises:
         UserError: There is no such version, or TensorFlow cannot load it.
     """
     chosen, folder = find_version(base, version)
-    definitions = _definitions(folder / GRAPH)
-    with quiet.held_back():
+    data = (folder / GRAPH).read_bytes()
+    definitions = _definitions(folder / GRAPH, data)
+    with quiet.held_back() if "tensorflow" not in sys.modules else contextlib.nullcontext():
         import tensorflow as tf
 
     try:
-        loaded = tf.saved_model.load(str(folder))
-    except (tf.errors.OpError, OSError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        loaded = sessions.Session(folder, TAG, threads)
+    except (tf.errors.OpError, OSError, ValueError, LookupError, AttributeError, RuntimeError, TypeError) as error:
         raise UserError(f"{folder} cannot be loaded: {_words(str(error))}") from error
-    callable_ones = {
-        name: signatures.from_message(definition)
+    tensors = {
+        name: (_names(definition.inputs), _names(definition.outputs))
         for name, definition in definitions.signature_def.items()
-        if name in loaded.signatures
+        if name != _INIT
     }
-    if not callable_ones:
+    tensors = {name: (a, b) for name, (a, b) in tensors.items() if b and loaded.holds([*a.values(), *b.values()])}
+    if not tensors:
+        loaded.close()
         raise UserError(f"{folder} has no signature to call; export it with signatures=...")
-    return Model(chosen, callable_ones, definitions, loaded)
+    callable_ones = {name: signatures.from_message(definitions.signature_def[name]) for name in tensors}
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Model(chosen, callable_ones, definitions, loaded, folder, sha256, tensors)
 
 
-def _definitions(graph: Path) -> Any:
+def _names(infos: Any) -> dict[str, str]:
+    return {key: info.name for key, info in sorted(infos.items())}
+
+
+def _definitions(graph: Path, data: bytes) -> Any:
     """Returns the SignatureDefMap of the meta graph that serves."""
     saved = messages.SavedModel()
     try:
-        saved.ParseFromString(graph.read_bytes())
+        saved.ParseFromString(data)
     except DecodeError as error:
         raise UserError(f"{graph} is not a SavedModel: it cannot be decoded") from error
     found = messages.SignatureDefMap()

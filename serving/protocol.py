@@ -79,6 +79,17 @@ def to_tensor(array: Any, into: Any = None) -> Any:
     Raises:
         ProtocolError: A type without a DataType, or 2 GiB and more.
     """
+    tensor, content = split(array, into)
+    if content.nbytes:
+        tensor.tensor_content = content.tobytes()
+    return tensor
+
+
+def split(array: Any, into: Any = None) -> tuple[Any, memoryview]:
+    """Returns a TensorProto without its `tensor_content`, and that: a view of the array where it lies in one piece.
+
+    Arguments and errors as `to_tensor`.
+    """
     # numpy's own bytes type drops trailing zero bytes, so a lone string goes in as an object.
     array = np.array(array, object) if isinstance(array, str | bytes) else np.asarray(array)
     tensor = messages.TensorProto() if into is None else into
@@ -87,7 +98,7 @@ def to_tensor(array: Any, into: Any = None) -> Any:
     if array.dtype.kind in "SUO":
         tensor.dtype = STRING
         tensor.string_val.extend(_encoded(item) for item in array.ravel().tolist())
-        return tensor
+        return tensor, memoryview(b"")
     if array.dtype.name not in _BY_NAME:
         raise ProtocolError(f"dtype {array.dtype.name} cannot be sent; convert to one of {', '.join(_BY_NAME)}")
     if array.nbytes > MAX_BYTES:
@@ -95,8 +106,7 @@ def to_tensor(array: Any, into: Any = None) -> Any:
     tensor.dtype = _BY_NAME[array.dtype.name].number
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
-    tensor.tensor_content = array.tobytes()
-    return tensor
+    return tensor, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _encoded(item: Any) -> bytes:
@@ -181,14 +191,22 @@ def _listed(tensor: Any, kind: _Kind, count: int) -> np.ndarray:
     values = getattr(tensor, kind.field)
     width = 2 if kind.name.startswith("complex") else 1  # real and imaginary part
     _check_count(len(values), count * width, kind.field)
+    dtype = np.dtype(kind.listed).newbyteorder("<")
     try:
-        given = np.fromiter(values, np.dtype(kind.listed).newbyteorder("<"), len(values))
+        given = _converted(values, dtype) if isinstance(values, np.ndarray) else np.fromiter(values, dtype, len(values))
     except OverflowError as error:
         raise ProtocolError(f"{kind.field} holds a value that is no {kind.name}") from error
     if len(values) % width:
         raise ProtocolError(f"{kind.field} has {len(values)} values; real and imaginary parts come in pairs")
     missing = count - len(values) // width
     return np.concatenate([given, np.tile(given[-width:], missing)]) if missing else given
+
+
+def _converted(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    given = values.astype(dtype, copy=False)
+    if dtype.kind in "iu" and values.dtype != dtype and not np.array_equal(given, values):
+        raise OverflowError
+    return given
 
 
 def _check_count(given: int, wanted: int, field: str) -> None:
@@ -201,7 +219,7 @@ def _check_count(given: int, wanted: int, field: str) -> None:
 def _strings(tensor: Any, count: int) -> np.ndarray:
     values = list(tensor.string_val)
     if not values and tensor.tensor_content:
-        values = _packed_strings(tensor.tensor_content, count)
+        values = _packed_strings(bytes(tensor.tensor_content), count)
     _check_count(len(values), count, "string_val")
     array = np.empty(count, object)
     array[: len(values)] = values

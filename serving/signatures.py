@@ -7,7 +7,8 @@ columns); outputs `mask` uint8 (batch, [depth,] height, width) with values 0..n,
 `labels` int32 (batch, m) and `count` int32 (batch,): behind the count there are 0s, labels are -1. Each has
 `class_names` string (batch, n). Where there is a signature `records`, it takes `spacing_mm` and
 gives `data` string (batch,): the data section of the config as JSON, by which a client sets images on the grid of the
-records that the model was trained on.
+records that the model was trained on. `stored` takes int16 with slope and intercept, `examples`, `classify` and
+`regress` take serialized records (docs/export.md).
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any
 
 from serving import protocol
 
-DEFAULT, RECORDS = "serving_default", "records"
+DEFAULT, RECORDS, STORED, EXAMPLES = "serving_default", "records", "stored", "examples"
+CLASSIFY, REGRESS = "classify", "regress"
 
 
 @dataclass(frozen=True)

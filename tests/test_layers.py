@@ -53,7 +53,7 @@ BELOW = {
     },
     "serving": {
         "ground", "radkit.dicom", "radkit.data", "radkit.models", "radkit.inference", "radkit.losses", "radkit.metrics",
-        "radkit.tasks", "radkit.planning", "radkit.reports", "radkit.runs", "radkit.boxes",
+        "radkit.tasks", "radkit.planning", "radkit.reports", "radkit.runs", "radkit.boxes", "radkit.evaluation",
     },
     "radkit.demo": {
         "ground", "radkit.dicom", "radkit.deid", "radkit.data", "radkit.metrics", "radkit.tasks", "radkit.reports",

@@ -19,7 +19,7 @@ SCALES: Mapping[str, tuple[float, float]] = {
     "slice_thickness_mm": (3.0, 2.0),
     "tube_voltage_kv": (110.0, 20.0),
 }
-_SEXES = {"F": -1.0, "M": 1.0}
+SEXES = {"F": -1.0, "M": 1.0}
 
 
 def table(facts: Mapping[str, Any], data: config.Data) -> np.ndarray:
@@ -36,7 +36,7 @@ def table(facts: Mapping[str, Any], data: config.Data) -> np.ndarray:
 
 
 def _number(name: str, value: Any) -> float:
-    return _SEXES.get(str(value), np.nan) if name == "sex" else float(value)
+    return SEXES.get(str(value), np.nan) if name == "sex" else float(value)
 
 
 def scaled(columns: Any, data: config.Data) -> Any:

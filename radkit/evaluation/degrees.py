@@ -16,10 +16,18 @@ _HALF = 0.5 - 1e-7  # half of a probability that was rounded to float32 counts a
 
 
 def endpoints(names: Sequence[str]) -> list[Endpoint]:
-    """Returns for every degree but the lowest whether a case is of it or of a higher one; the highest by its name."""
-    last = len(names) - 1
-    said = [f"{name} or higher" if k < last else name for k, name in enumerate(names)]
-    return [Endpoint(said[k], _reached(names, k), _likely(names, k)) for k in range(1, len(names))]
+    """Returns for every degree but the lowest whether a case is of it or of a higher one."""
+    said = questions(names)
+    return [Endpoint(said[k - 1], _reached(names, k), _likely(names, k)) for k in range(1, len(names))]
+
+
+def questions(names: Sequence[str]) -> list[str]:
+    """Returns the endpoints' names, of every degree but the lowest; the highest has its own.
+
+    >>> questions(["none", "mild", "severe"])
+    ['mild or higher', 'severe']
+    """
+    return [f"{name} or higher" for name in names[1:-1]] + [names[-1]]
 
 
 def _reached(names: Sequence[str], degree: int) -> Callable[[Cases], np.ndarray]:

@@ -109,7 +109,7 @@ def figure_of(measure: Measure, cases: Cases, draws: Draws, about: np.ndarray, v
         "interval": draws.told,
         "n": int(about.sum()),
         "num_patients": patients,
-        "num_undefined": int(np.isnan(values).sum()),
+        "num_undefined": int((~np.isfinite(values)).sum()),
     }
     if measure.closed is not None:
         of_formula = measure.closed(cases, about, draws.level)

@@ -128,7 +128,7 @@ def _figure(measure: Measure, before: _Measured, of: _Measured, patients: int, d
         "better": measure.better,
         "method": measure.method,
         "interval": draws.told,
-        "num_undefined": int(np.isnan(of.drawn).sum()),
+        "num_undefined": int((~np.isfinite(of.drawn)).sum()),
     }
 
 
@@ -150,5 +150,5 @@ def _slope(
         "better": measure.better,
         "method": _SLOPE,
         "interval": draws.told,
-        "num_undefined": int(np.isnan(drawn).sum()),
+        "num_undefined": int((~np.isfinite(drawn)).sum()),
     }

@@ -1,8 +1,7 @@
 """The SavedModel: answers as evaluation does, without Keras, and is refused when it does not."""
 
 import json
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 from radkit import config, outputs, runs, tasks
-from radkit.data import convert, pipeline
+from radkit.data import convert, pipeline, records, shards
 from radkit.dicom import read_volumes, scan
 from radkit.tasks import task as task_module
 from serving import export
 from tests.conftest import MadeUp
 
 PAIRS = [("segmentation", "volumes"), ("classification", "radiographs")]
-
-# `import keras` raises, as where only TensorFlow Serving is installed.
-WITHOUT_KERAS = """
-import sys
-sys.modules["keras"] = None
-import numpy as np, tensorflow as tf
-kept = tf.saved_model.load(sys.argv[1])
-given = np.load(sys.argv[2])
-found = kept.signatures["serving_default"](image=tf.constant(given["image"]), spacing_mm=tf.constant(given["spacing"]))
-np.savez(sys.argv[3], **{name: value.numpy() for name, value in found.items()})
-"""
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +33,18 @@ def models(run_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     return {task: base / task / "1" for task in run_folders}
 
 
-def answers(model: Path, image: np.ndarray, spacing: np.ndarray) -> dict[str, np.ndarray]:
-    kept = tf.saved_model.load(str(model))
-    found = kept.signatures["serving_default"](image=tf.constant(image), spacing_mm=tf.constant(spacing))
+@cache
+def loaded(model: Path) -> Any:
+    return tf.saved_model.load(str(model))
+
+
+def called(model: Path, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+    found = loaded(model).signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
     return {name: value.numpy() for name, value in found.items()}
+
+
+def answers(model: Path, image: np.ndarray, spacing: np.ndarray) -> dict[str, np.ndarray]:
+    return called(model, "serving_default", image=image, spacing_mm=spacing)
 
 
 @pytest.fixture
@@ -58,8 +56,9 @@ def made(request: pytest.FixtureRequest) -> MadeUp:
 class TestEveryTask:
     def test_the_signature_is_the_contract(self, task: str, made: MadeUp, models: dict[str, Path]) -> None:
         rank = len(made.experiment.data.image_size)
-        kept = tf.saved_model.load(str(models[task]))
-        assert set(kept.signatures) == {"serving_default", "records"}
+        kept = loaded(models[task])
+        of_task = {"classify"} if task == "classification" else set()
+        assert set(kept.signatures) == {"serving_default", "stored", "examples", "records", *of_task}
         told = kept.signatures["records"](spacing_mm=tf.ones((2, rank)))["data"].numpy().tolist()
         assert [config.data_from_json(json.loads(text)) for text in told] == [made.experiment.data] * 2
         signature = kept.signatures["serving_default"]
@@ -108,23 +107,6 @@ class TestEveryTask:
             seen += 1
         assert seen
 
-    def test_it_answers_without_keras(self, task: str, made: MadeUp, models: dict[str, Path], tmp_path: Path) -> None:
-        rank = len(made.experiment.data.image_size)
-        image = np.random.default_rng(0).normal(100, 50, (2, *(13, 9, 11)[:rank], 1)).astype(np.float32)
-        spacing = np.ones((2, rank), np.float32)
-        np.savez(tmp_path / "in.npz", image=image, spacing=spacing)
-        said = [sys.executable, "-c", WITHOUT_KERAS, models[task], tmp_path / "in.npz", tmp_path / "out.npz"]
-        done = subprocess.run([str(s) for s in said], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-        expected = answers(models[task], image, spacing)
-        with np.load(tmp_path / "out.npz", allow_pickle=True) as found:
-            assert set(found) == set(expected)
-            for name, value in expected.items():
-                if value.dtype.kind == "f":
-                    np.testing.assert_allclose(found[name], value, rtol=1e-5)
-                else:
-                    np.testing.assert_array_equal(found[name], value)
-
     @pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 17, 3), (31, 2, 9)])
     def test_odd_sizes_come_back_as_they_went(
         self, task: str, made: MadeUp, models: dict[str, Path], sizes: tuple[int, ...]
@@ -151,11 +133,123 @@ class TestEveryTask:
                     assert np.mean(both[name][i] == value[0]) > 0.999
 
 
+@pytest.mark.parametrize(("task", "made"), PAIRS, indirect=["made"])
+class TestRecords:
+    def test_they_are_answered_as_the_images_they_hold(self, task: str, made: MadeUp, models: dict[str, Path]) -> None:
+        fields = convert.fields_of(made.experiment.data)
+        (path,) = shards.split_files(made.folder, "test")[:1]
+        raw = (
+            list(shards.read_shard(path))[:1] + list(shards.read_shard(shards.split_files(made.folder, "train")[0]))[:1]
+        )
+        several = called(models[task], "examples", examples=np.array(raw, object))
+        for number, record in enumerate(raw):
+            values = records.decode(record, fields)
+            mapping = [np.array(values[f"rescale_{name}"], np.float32)[None] for name in ("slope", "intercept")]
+            spacing = np.array(values["spacing_mm"], np.float32)[None]
+            shape = (1, -1, 1, 1, 1) if values["image"].ndim == 4 else (1, 1, 1, 1)
+            image = values["image"][None].astype(np.float32) * mapping[0].reshape(shape) + mapping[1].reshape(shape)
+            expected = answers(models[task], image, spacing)
+            stored = called(
+                models[task],
+                "stored",
+                image=values["image"][None],
+                rescale_slope=mapping[0],
+                rescale_intercept=mapping[1],
+                spacing_mm=spacing,
+            )
+            alone = called(models[task], "examples", examples=np.array([record], object))
+            for name, value in expected.items():
+                cut = tuple(slice(size) for size in value.shape[1:])
+                for found in (stored[name][0], alone[name][0], several[name][number][cut]):
+                    if value.dtype.kind == "f":
+                        np.testing.assert_allclose(found, value[0], rtol=1e-5, atol=1e-6)
+                    else:
+                        np.testing.assert_array_equal(found, value[0])
+            if task == "segmentation":
+                assert several["mask_size"][number].tolist() == list(values["image"].shape[:-1])
+                beyond = np.ones(several["mask"].shape[1:], bool)
+                beyond[tuple(slice(size) for size in several["mask_size"][number])] = False
+                assert not several["mask"][number][beyond].any()
+
+    def test_what_is_no_record_is_refused_in_words(self, task: str, made: MadeUp, models: dict[str, Path]) -> None:
+        for given, said in (([], "at least one serialized tf.Example"), ([b"x"], "."), ([b""], "image/")):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+                called(models[task], "examples", examples=np.array(given, object).astype(object).reshape(-1))
+
+    def test_the_card_tells_no_patient(
+        self, task: str, made: MadeUp, models: dict[str, Path], run_folders: dict[str, Path]
+    ) -> None:
+        page = (models[task] / "assets" / "model_card.md").read_text()
+        said = json.loads((models[task] / "assets" / "model_card.json").read_text())
+        patients = runs.manifest(run_folders[task])["patients"]
+        assert said["data"]["patients"] == [{split: len(listed) for split, listed in patients.items()}]
+        for pseudonym in {one for listed in patients.values() for one in listed}:
+            assert pseudonym not in page + json.dumps(said)
+        data = made.experiment.data
+        names = list(data.mask_labels or data.class_names)
+        assert (models[task] / "assets" / "labels.txt").read_text().splitlines() == names
+        assert "No evaluation was given" in page
+
+    def test_warm_up_requests_are_stock_ones_that_it_answers(
+        self, task: str, made: MadeUp, models: dict[str, Path]
+    ) -> None:
+        path = models[task] / "assets.extra" / "tf_serving_warmup_requests"
+        logs = [prediction_log_pb2.PredictionLog.FromString(raw) for raw in shards.read_shard(path)]
+        asked = [log.predict_log.request for log in logs]
+        assert {request.model_spec.name for request in asked} == {task}
+        assert {request.model_spec.signature_name for request in asked} == set(loaded(models[task]).signatures) - {
+            "records"
+        }
+        smallest = min(asked, key=lambda request: request.ByteSize())
+        given = {name: tf.make_ndarray(tensor) for name, tensor in smallest.inputs.items()}
+        assert called(models[task], smallest.model_spec.signature_name, **given)
+
+
+def test_classify_gives_classes_and_scores_and_bears_the_stock_method(
+    models: dict[str, Path], radiographs: MadeUp
+) -> None:
+    record = next(shards.read_shard(shards.split_files(radiographs.folder, "test")[0]))
+    found = called(models["classification"], "classify", inputs=np.array([record, record], object))
+    whole = called(models["classification"], "examples", examples=np.array([record], object))
+    assert found["classes"].tolist() == [[b"no", b"yes"]] * 2
+    np.testing.assert_allclose(found["scores"], whole["probabilities"].repeat(2, 0), rtol=1e-5)
+    saved = saved_model_pb2.SavedModel.FromString((models["classification"] / "saved_model.pb").read_bytes())
+    assert saved.meta_graphs[0].signature_def["classify"].method_name == "tensorflow/serving/classify"
+
+
 def test_a_spacing_that_is_none_is_an_error_and_no_answer(models: dict[str, Path]) -> None:
     image = np.zeros((1, 8, 8, 8, 1), np.float32)
-    for spacing in ([np.nan, 1, 1], [0, 1, 1]):
+    for spacing in ([np.nan, 1, 1], [0, 1, 1], [-1, 1, 1], [np.inf, 1, 1]):
         with pytest.raises(tf.errors.InvalidArgumentError, match="spacing_mm must be numbers"):
             answers(models["segmentation"], image, np.array([spacing], np.float32))
+
+
+def test_what_a_session_is_fed_is_refused_in_words(models: dict[str, Path]) -> None:
+    # As TensorFlow Serving feeds it: nothing looks at the signature's shapes on the way.
+    graph = tf.Graph()
+    with graph.as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(models["classification"]))
+        signature = meta.signature_def["serving_default"]
+        fed = [graph.get_tensor_by_name(signature.inputs[name].name).ref() for name in ("image", "spacing_mm")]
+        fetch = graph.get_tensor_by_name(signature.outputs["probabilities"].name)
+        good = {"image": np.zeros((1, 9, 8, 1), np.float32), "spacing_mm": np.full((1, 2), np.nan, np.float32)}
+        bad = {
+            "image must have 1 channel": {"image": np.zeros((1, 9, 8, 3), np.float32)},
+            "image must have no size of 0": {"image": np.zeros((1, 0, 8, 1), np.float32)},
+            "image must have 4 axes": {"image": np.zeros((9, 8, 1), np.float32)},
+            "so many of its pixels are nan": {"image": np.full((1, 9, 8, 1), np.inf, np.float32)},
+            "spacing_mm must be numbers > 0": {"spacing_mm": np.zeros((1, 2), np.float32)},
+            "spacing_mm must have a row for each image": {"spacing_mm": np.ones((2, 2), np.float32)},
+        }
+
+        def ask(given: dict[str, np.ndarray]) -> Any:
+            feeds = dict(zip(fed, (given["image"], given["spacing_mm"])))
+            return session._do_run(None, [], [fetch], feeds, None, None)  # `run` would look at the shapes
+
+        assert ask(good)[0].shape == (1, 2)
+        for said, changed in bad.items():
+            with pytest.raises(Exception, match=said):
+                ask({**good, **changed})
 
 
 class TestGate:

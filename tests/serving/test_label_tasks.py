@@ -182,9 +182,14 @@ def _check_report(told: dict[str, Any], experiment: config.Experiment, folder: P
         assert numbers == {("bone age", "bone age"): (pytest.approx(told["values"]["bone age"], rel=1e-9), "a")}
         return
     shares = told["probabilities"]
-    assert numbers == {("Probability", n): (pytest.approx(p, rel=1e-9, abs=1e-15), "1") for n, p in shares.items()}
-    judged = [(one.name, one.text) for one in measured if one.text]
+    expected = {("Probability", n): (pytest.approx(p, rel=1e-9, abs=1e-15), "1") for n, p in shares.items()}
+    thresholds, called = told.get("thresholds", {}), told.get("called", {})  # where the evaluation chose some
+    expected |= {("threshold of the operating point", n): (v, "1") for n, v in thresholds.items() if v is not None}
+    assert numbers == expected
+    judged = [(one.name, one.text) for one in measured if one.text and one.name != "call at the operating point"]
     assert judged == ([("grade", told["degree"])] if experiment.task.name == "ordinal" else [])
+    calls = {one.finding: one.text for one in measured if one.name == "call at the operating point"}
+    assert calls == {n: "positive" if call else "negative" for n, call in called.items() if call is not None}
 
 
 def test_an_evaluation_tells_its_figures_and_counts_what_nobody_knows(done: Done) -> None:

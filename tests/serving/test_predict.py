@@ -185,7 +185,7 @@ def test_nothing_is_written_when_refused(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serving.client.BACKOFF_S", ())
+    monkeypatch.setattr("serving.channels.BACKOFF_S", ())
     write_ct(tmp_path / "in")
     assert run(server or address, model, tmp_path / "in", tmp_path / "out") == 2
     assert words in capsys.readouterr().err

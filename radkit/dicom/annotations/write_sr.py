@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from radkit.dicom import attributes, part10, scan
-from radkit.dicom.annotations import written
-from radkit.dicom.annotations.form import AnnotationError, Measurement
+from radkit.dicom.annotations import write_regions, written
+from radkit.dicom.annotations.form import AnnotationError, Box, Measurement
 from radkit.dicom.annotations.sr_tree import SEGMENTATIONS, items
 from radkit.dicom.volumes import Volume
 
@@ -63,6 +63,7 @@ def write_sr(
     path: Path,
     *,
     segmentation: Path | None = None,
+    boxes: Sequence[Box] = (),
     reader: str = "",
     when: datetime.datetime | None = None,
 ) -> None:
@@ -79,6 +80,7 @@ def write_sr(
         volume: The image; its files are read again for the headers.
         path: The file to write.
         segmentation: A DICOM SEG of the image.
+        boxes: Where lesions lie, by `lesion_id`; the group of such a lesion has the box's coordinates.
         reader: Who measured, by a pseudonym; empty: the software did, a device observer named radkit.
         when: Date and time that the file says it was made at; now if not given. With it, the same bytes come out.
 
@@ -96,7 +98,7 @@ def write_sr(
         groups.setdefault((one.lesion_id, one.finding, one.site), []).append(one)
     when = when or datetime.datetime.now()
     try:
-        made = _Writer(highdicom, volume, sources, segments)
+        made = _Writer(highdicom, volume, sources, segments, write_regions.by_lesion(boxes, volume))
         report = highdicom.sr.MeasurementReport(
             observation_context=made.observer(reader),
             procedure_reported=Code("363679005", "SCT", "Imaging procedure"),
@@ -107,7 +109,9 @@ def write_sr(
             content=report[0],
             series_instance_uid=written.derived_uid(volume, _KIND, "series"),
             series_number=101,
-            sop_instance_uid=written.derived_uid(volume, _KIND, "instance", _digest(measurements, segments, reader)),
+            sop_instance_uid=written.derived_uid(
+                volume, _KIND, "instance", _digest(measurements, segments, reader, boxes)
+            ),
             instance_number=1,
             manufacturer="radkit",
             is_complete=True,
@@ -122,9 +126,16 @@ def write_sr(
 class _Writer:
     """What groups are made of: the images, the segmentation, and highdicom."""
 
-    def __init__(self, highdicom: Any, volume: Volume, sources: Sequence[Dataset], segments: Dataset | None) -> None:
+    def __init__(
+        self,
+        highdicom: Any,
+        volume: Volume,
+        sources: Sequence[Dataset],
+        segments: Dataset | None,
+        boxes: Mapping[str, Box],
+    ) -> None:
         self._sr = highdicom.sr
-        self._volume = volume
+        self._volume, self._sources, self._boxes = volume, sources, boxes
         self._images = [self._sr.SourceImageForMeasurementGroup.from_source_image(one) for one in sources]
         self._segments = segments
 
@@ -147,7 +158,7 @@ class _Writer:
         return self._sr.ObservationContext(observer_device_context=context)
 
     def group(self, number: int, key: _Key, found: Sequence[Measurement]) -> Any:
-        """Returns the group of one lesion: of its segment where that is there, else of the images."""
+        """Returns the group of one lesion: of its box or segment where there is one, else of the images."""
         lesion_id, finding, site = key
         given = _is_uid(lesion_id)
         said: dict[str, Any] = {
@@ -162,6 +173,8 @@ class _Writer:
             "measurements": list(self._numbers(found)) or None,
             "qualitative_evaluations": list(self._judgements(found)) or None,
         }
+        if lesion_id in self._boxes:
+            return write_regions.group(self._sr, self._boxes[lesion_id], self._volume, self._sources, said)
         segment = _segment_number(self._segments, finding)
         if segment:
             reference = self._sr.ReferencedSegment.from_segmentation(self._segments, segment)
@@ -264,8 +277,17 @@ def _segment_number(segments: Dataset | None, label: str) -> int:
     return found[0] if found[0] in frames else 0
 
 
-def _digest(measurements: Sequence[Measurement], segments: Dataset | None, reader: str) -> str:
-    said = repr((list(measurements), "" if segments is None else str(segments.SOPInstanceUID), reader))
+def _digest(
+    measurements: Sequence[Measurement], segments: Dataset | None, reader: str, boxes: Sequence[Box] = ()
+) -> str:
+    said = repr(
+        (
+            list(measurements),
+            "" if segments is None else str(segments.SOPInstanceUID),
+            reader,
+            *([list(boxes)] if boxes else []),
+        )
+    )
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -1,0 +1,208 @@
+"""One model's calls: each in its turn, or, where batching is on, those that wait together joined to one run.
+
+A run takes what has come while it waited for its turn, so that a call alone is never held up (unless a file of
+parameters sets a timeout). Inputs are joined only where their dtypes and all sizes but the first are equal. A run that
+fails is repeated call by call: one bad input does not spoil its neighbours' answers.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from serving import models, queueing, refusals, settings, signatures
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(eq=False)
+class _Call:
+    """One call's inputs, and what became of it."""
+
+    inputs: Arrays
+    rows: int
+    done: threading.Event = field(default_factory=threading.Event)
+    outputs: dict[str, np.ndarray] | None = None
+    error: Exception | None = None
+
+    def outcome(self) -> dict[str, np.ndarray]:
+        if self.error is not None:
+            raise self.error
+        assert self.outputs is not None
+        return self.outputs
+
+
+@dataclass(eq=False)
+class _Batch:
+    """Calls that will run together; open until it is its turn."""
+
+    calls: list[_Call]
+    filled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def rows(self) -> int:
+        return sum(call.rows for call in self.calls)
+
+
+class Runner:
+    """Answers calls of one model as its settings say; may be called by many threads.
+
+    Args:
+        model: The model.
+        chosen: Its settings.
+        seen: Is told the number of examples and the seconds of each run.
+    """
+
+    def __init__(
+        self, model: models.Model, chosen: settings.Settings, seen: Callable[[int, float], None] | None = None
+    ) -> None:
+        self._model, self._chosen, self._seen = model, chosen, seen
+        self._gate = queueing.Gate(chosen.workers, chosen.most_waiting)
+        self._lock = threading.Lock()
+        self._open: dict[Any, _Batch] = {}
+        self._joinable = {name for name, signature in model.signatures.items() if _rows_are_free(signature)}
+
+    def answer(
+        self, name: str, inputs: Arrays, output_filter: Sequence[str] = (), timeout_s: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Returns the outputs by name; arguments and errors as `models.Model.answer`, and
+
+        Raises:
+            Refusal: RESOURCE_EXHAUSTED where too many wait, DEADLINE_EXCEEDED where it became too late.
+        """
+        name = name or signatures.DEFAULT
+        signature = self._model.signature(name)
+        models.check_inputs(signature, inputs)
+        wanted = models.check_filter(signature, output_filter)
+        ends = None if timeout_s is None else time.monotonic() + timeout_s
+        rows = _rows(inputs) if self._chosen.batching and name in self._joinable else None
+        if rows is None or self._chosen.batching is None or rows >= self._chosen.batching.max_batch_size:
+            return self._alone(name, inputs, wanted, ends)
+        return self._together(name, _Call(inputs, rows), wanted, ends, self._chosen.batching)
+
+    def _alone(self, name: str, inputs: Arrays, wanted: list[str], ends: float | None) -> dict[str, np.ndarray]:
+        self._gate.enter(_left(ends))
+        try:
+            return self._run(name, inputs, wanted, _left(ends))
+        finally:
+            self._gate.leave()
+
+    def _run(
+        self, name: str, inputs: Arrays, wanted: Sequence[str], timeout_s: float | None = None
+    ) -> dict[str, np.ndarray]:
+        if timeout_s is not None and timeout_s <= 0:
+            refusals.late("the deadline passed before the model was asked")
+        started = time.perf_counter()
+        outputs = self._model.run(name, inputs, wanted, timeout_s)
+        if self._seen:
+            self._seen(_rows(inputs) or 1, time.perf_counter() - started)
+        return outputs
+
+    def _together(
+        self, name: str, call: _Call, wanted: list[str], ends: float | None, how: settings.Batching
+    ) -> dict[str, np.ndarray]:
+        key = (name, tuple(wanted), tuple((k, a.dtype, a.shape[1:]) for k, a in sorted(call.inputs.items())))
+        with self._lock:
+            batch = self._open.get(key)
+            if batch is not None and batch.rows + call.rows <= how.max_batch_size:
+                batch.calls.append(call)
+                if batch.rows == how.max_batch_size:
+                    batch.filled.set()
+                leads = False
+            else:
+                batch, leads = _Batch([call]), True
+                self._open[key] = batch
+        if leads:
+            self._lead(key, batch, name, wanted, ends, how)
+        elif not call.done.wait(_left(ends)):
+            refusals.late("the deadline passed while the call waited with others for its turn")
+        return call.outcome()
+
+    def _lead(
+        self, key: Any, batch: _Batch, name: str, wanted: list[str], ends: float | None, how: settings.Batching
+    ) -> None:
+        """Waits for the turn and answers every call of the batch, whatever becomes of the leader's own."""
+        try:
+            self._enter(key, batch, ends)
+        except refusals.Refusal as refusal:
+            self._close(key, batch)
+            for call in batch.calls:
+                call.error = refusal
+                call.done.set()
+            return
+        try:
+            if how.timeout_s:
+                batch.filled.wait(how.timeout_s)
+            self._close(key, batch)
+            self._answer(batch.calls, name, wanted, how, ends)
+        finally:
+            self._gate.leave()
+
+    def _enter(self, key: Any, batch: _Batch, ends: float | None) -> None:
+        try:
+            self._gate.enter(_left(ends))
+        except refusals.Refusal:
+            with self._lock:
+                alone = len(batch.calls) == 1
+                if alone and self._open.get(key) is batch:
+                    del self._open[key]
+            if alone or ends is None or time.monotonic() < ends:
+                raise
+            self._gate.enter()  # it is too late for the leader, not for those who joined
+
+    def _close(self, key: Any, batch: _Batch) -> None:
+        with self._lock:
+            if self._open.get(key) is batch:
+                del self._open[key]
+
+    def _answer(
+        self, calls: list[_Call], name: str, wanted: list[str], how: settings.Batching, ends: float | None
+    ) -> None:
+        if len(calls) > 1:
+            try:
+                joined = self._run(name, _joined(calls, how.allowed_sizes), wanted)
+                _share(calls, joined)
+            except (models.ModelFailed, ValueError):
+                pass  # asked again one by one below
+        for call in calls:
+            if call.outputs is None:
+                try:
+                    timeout_s = _left(ends) if call is calls[0] else None
+                    call.outputs = self._run(name, call.inputs, wanted, timeout_s)
+                except Exception as error:  # noqa: BLE001 - belongs to that call's own thread, which raises it
+                    call.error = error
+            call.done.set()
+
+
+def _left(ends: float | None) -> float | None:
+    return None if ends is None else max(0.0, ends - time.monotonic())
+
+
+def _rows_are_free(signature: signatures.Signature) -> bool:
+    specs = [*signature.inputs.values(), *signature.outputs.values()]
+    return all(spec.shape and spec.shape[0] is None for spec in specs)
+
+
+def _rows(inputs: Arrays) -> int | None:
+    """Returns the number of examples, None where the inputs do not agree on it."""
+    counts = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
+    return counts.pop() or None if len(counts) == 1 else None
+
+
+def _joined(calls: Sequence[_Call], allowed: Sequence[int]) -> dict[str, np.ndarray]:
+    rows = sum(call.rows for call in calls)
+    # Filled up with the last example: one that the model takes.
+    more = min((size for size in allowed if size >= rows), default=rows) - rows
+    parts = {name: [call.inputs[name] for call in calls] for name in calls[0].inputs}
+    return {name: np.concatenate([*arrays, *[arrays[-1][-1:]] * more]) for name, arrays in parts.items()}
+
+
+def _share(calls: Sequence[_Call], outputs: Arrays) -> None:
+    ends = np.cumsum([call.rows for call in calls]).tolist()
+    if any(array.ndim == 0 or array.shape[0] < ends[-1] for array in outputs.values()):
+        raise ValueError("an output has fewer rows than the inputs")
+    for call, end in zip(calls, ends):
+        call.outputs = {name: array[end - call.rows : end] for name, array in outputs.items()}

@@ -1,0 +1,334 @@
+"""The HTTP side of the server: TensorFlow Serving's REST API and its figures for Prometheus.
+
+    GET  /v1/models/NAME[/versions/V|/labels/L]           state of the versions
+    GET  /v1/models/NAME[/versions/V|/labels/L]/metadata  signatures
+    POST /v1/models/NAME[/versions/V|/labels/L]:predict   also :classify, :regress
+    GET  /monitoring/prometheus/metrics                   where a monitoring file says so
+
+Source: TensorFlow Serving, g3doc/api_rest.md; codes as its http_server.cc maps them.
+"""
+
+import http.server
+import json
+import re
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from radkit.errors import UserError
+from serving import answering, audit, configs_text, counters, examples, messages, models, refusals, rest_json, service
+from serving.refusals import Refusal
+
+_PATH = re.compile(
+    r"/v1/models/(?P<name>[A-Za-z0-9_.-]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+    r"(?P<verb>:predict|:classify|:regress|/metadata)?"
+)
+_STATUS = {
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+_METHODS = {":predict": "Predict", ":classify": "Classify", ":regress": "Regress", "/metadata": "GetModelMetadata"}
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where and how clients come in.
+
+    Attributes:
+        host: Address to listen on.
+        port: 0 takes a free one.
+        threads: Connections at a time; more are told to come back.
+        timeout_s: Of an answer, and of a client that sends or takes nothing.
+        max_body_bytes: The largest request.
+        tls: Keys; None does not encrypt.
+        monitoring: Path of the figures; None shows none.
+        cross_origin: Whether pages of other sites may ask.
+    """
+
+    host: str
+    port: int
+    threads: int = 16
+    timeout_s: float = 30.0
+    max_body_bytes: int = 1 << 30
+    tls: configs_text.Tls | None = None
+    monitoring: str | None = None
+    cross_origin: bool = False
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Listens, with a bound on the connections; `shutdown` and `server_close` end it."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, answers: service.Service, door: Door) -> None:
+        self.answers, self.door = answers, door
+        self._room = threading.BoundedSemaphore(door.threads)
+        self._context = _context(door.tls) if door.tls else None
+        if ":" in door.host:
+            self.address_family = socket.AF_INET6
+        try:
+            super().__init__((door.host, door.port), _Handler)
+        except OSError as error:
+            raise UserError(
+                f"{door.host}:{door.port} cannot be had: {error.strerror}; name another --rest_api_port"
+            ) from error
+        threading.Thread(target=self.serve_forever, name="rest", daemon=True).start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answers a connection in a thread of its own, or tells that there are too many."""
+        if not self._room.acquire(blocking=False):
+            words = b'{"error": "too many connections; ask again later"}'
+            head = f"HTTP/1.1 429 Too Many Requests\r\nContent-Length: {len(words)}\r\nConnection: close\r\n\r\n"
+            try:
+                request.settimeout(0.1)
+                if self._context is None:
+                    request.sendall(head.encode() + words)
+            except OSError:
+                pass  # it went away
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answers a connection until its client ends it."""
+        try:
+            request.settimeout(self.door.timeout_s)
+            if self._context is not None:  # shaking hands takes as long as the client likes, so not before now
+                request = self._context.wrap_socket(request, server_side=True)
+            super().process_request_thread(request, client_address)
+        except OSError:
+            self.shutdown_request(request)  # no handshake: no client of ours
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes in the middle of an answer is no failure, and its address goes into no log."""
+
+
+def _context(tls: configs_text.Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with tempfile.TemporaryDirectory() as folder:  # its owner's alone; ssl reads keys from files only
+        key, certificate = Path(folder) / "key", Path(folder) / "certificate"
+        key.write_bytes(tls.key)
+        certificate.write_bytes(tls.certificate)
+        try:
+            context.load_cert_chain(certificate, key)
+            if tls.client_ca is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(cadata=tls.client_ca.decode())
+        except (ssl.SSLError, ValueError) as error:
+            raise UserError("--ssl_config_file holds a key and a certificate that do not fit together") from error
+    return context
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "radkit", ""
+    wbufsize = -1  # head and body leave in one packet
+    disable_nagle_algorithm = True
+    server: Server
+
+    def do_GET(self) -> None:
+        """Answers states, metadata and figures."""
+        path = self.path.partition("?")[0]
+        answers = self.server.answers
+        if path == self.server.door.monitoring and answers.figures is not None:
+            self._send(200, answers.figures.page().encode(), counters.CONTENT_TYPE)
+            return
+        self._answer(b"")
+
+    def do_POST(self) -> None:
+        """Answers predict, classify and regress."""
+        body = self._body()
+        if body is not None:
+            self._answer(body)
+
+    def do_OPTIONS(self) -> None:
+        """Tells pages of other sites what they may ask."""
+        self._send(200 if self.server.door.cross_origin else 405, b"", "text/plain")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Writes nothing: what a client asks for may name a patient."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Tells what HTTP itself refuses as JSON, without the request's own words."""
+        self.close_connection = True
+        self.request_version = self.protocol_version  # of what is no HTTP none is known, and the answer is in ours
+        self._send(code, _error(HTTPStatus(code).phrase), "application/json")
+
+    def _body(self) -> bytes | None:
+        """Returns the request's body; None after an answer that there is none to be had."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            self.close_connection = True
+            self._send(411, _error("Content-Length is needed"), "application/json")
+            return None
+        if int(length) > self.server.door.max_body_bytes:
+            self.close_connection = True
+            words = f"a body of {int(length)} bytes is too large; at most {self.server.door.max_body_bytes} are read"
+            self._send(413, _error(words), "application/json")
+            return None
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            self.close_connection = True
+            return None
+        return body
+
+    def _answer(self, body: bytes) -> None:
+        answers, path = self.server.answers, self.path.partition("?")[0]
+        found = _PATH.fullmatch(path)
+        if not found or (self.command == "POST") != (found["verb"] or "/").startswith(":"):
+            self._send(404, _error("Malformed request: no such method and path"), "application/json")
+            return
+        told = audit.Told(_METHODS.get(found["verb"], "GetModelStatus"), "REST", timeout_s=self.server.door.timeout_s)
+        if answers.log is not None:
+            told.request_id = audit.request_id(self.headers.get(audit.REQUEST_ID, ""))
+        try:
+            reply = answers.call(lambda data, told: _reply(answers, found, data, told), body, told)
+            self._send(200, reply, "application/json", told.request_id)
+        except Refusal as refusal:
+            self._send(_STATUS.get(refusal.code, 500), _error(str(refusal)), "application/json", told.request_id)
+
+    def _send(self, code: int, body: bytes, kind: str, request_id: str = "") -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        if request_id:
+            self.send_header(audit.REQUEST_ID, request_id)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        if self.server.door.cross_origin:
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.send_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+            self.send_header("Access-Control-Allow-Headers", "content-type")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _error(words: str) -> bytes:
+    return json.dumps({"error": words}).encode()
+
+
+def _reply(answers: service.Service, found: re.Match[str], body: bytes, told: audit.Told) -> bytes:
+    spec = messages.of("tensorflow.serving.ModelSpec")(name=found["name"])
+    if found["version"]:
+        if len(found["version"]) > 18:
+            refusals.missing("no version has a number of so many digits")
+        spec.version.value = int(found["version"])
+    if found["label"]:
+        spec.version_label = found["label"]
+    verb = found["verb"]
+    if verb is None:
+        return _json(_states(answers.states(spec, told)))
+    if verb == "/metadata":
+        with answers.asked(spec, told) as asked:
+            return _json(_metadata(asked))
+    request = _parsed(body)
+    name = request.get("signature_name", "")
+    if not isinstance(name, str):
+        refusals.invalid("'signature_name' must be a text")
+    reply: Callable[..., Any] = {":predict": _predict, ":classify": _classify, ":regress": _regress}[verb]
+    with answers.asked(spec, told) as asked:
+        return _json(reply(asked, name, request))
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        refusals.invalid(f"JSON Parse error: the body is no JSON that can be read{place}")
+    if not isinstance(request, dict):
+        refusals.invalid("the body must be a JSON object")
+    return request
+
+
+def _predict(asked: answering.Asked, name: str, request: dict[str, Any]) -> Any:
+    try:
+        signature = asked.model.signature(name)
+    except models.UnknownSignature as error:
+        refusals.unfit(str(error))
+    inputs, by_row = rest_json.arrays(request, signature.inputs)
+    return rest_json.answer(asked.outputs(name, inputs), by_row)
+
+
+def _classify(asked: answering.Asked, name: str, request: dict[str, Any]) -> Any:
+    result = messages.ClassificationResponse().result
+    examples.classified(asked.model.signatures, name, rest_json.examples(request), asked.outputs, result)
+    return {"results": [[[one.label, one.score] for one in row.classes] for row in result.classifications]}
+
+
+def _regress(asked: answering.Asked, name: str, request: dict[str, Any]) -> Any:
+    result = messages.RegressionResponse().result
+    examples.regressed(asked.model.signatures, name, rest_json.examples(request), asked.outputs, result)
+    return {"results": [one.value for one in result.regressions]}
+
+
+def _states(answer: Any) -> dict[str, Any]:
+    codes = {code.value[0]: code.name for code in grpc.StatusCode}
+    return {
+        "model_version_status": [
+            {
+                "version": str(one.version),
+                "state": messages.VERSION_STATES[one.state],
+                "status": {
+                    "error_code": codes[one.status.error_code],
+                    "error_message": one.status.error_message,
+                },
+            }
+            for one in answer.model_version_status
+        ]
+    }
+
+
+def _metadata(asked: answering.Asked) -> dict[str, Any]:
+    signatures = {
+        name: {
+            "inputs": {key: _info(info) for key, info in sorted(one.inputs.items())},
+            "outputs": {key: _info(info) for key, info in sorted(one.outputs.items())},
+            "method_name": one.method_name,
+        }
+        for name, one in sorted(asked.model.definitions.signature_def.items())
+    }
+    return {
+        "model_spec": {"name": asked.name, "signature_name": "", "version": str(asked.model.version)},
+        "metadata": {"signature_def": {"signature_def": signatures}},
+    }
+
+
+def _info(info: Any) -> dict[str, Any]:
+    shape = info.tensor_shape
+    return {
+        "dtype": messages.DATA_TYPES.get(info.dtype, "DT_INVALID"),
+        "tensor_shape": {
+            "dim": [{"size": str(dim.size), "name": dim.name} for dim in shape.dim],
+            "unknown_rank": shape.unknown_rank,
+        },
+        "name": info.name,
+    }
+
+
+def _json(told: Any) -> bytes:
+    return json.dumps(told).encode()

@@ -1,0 +1,287 @@
+"""Queues, deadlines, slow clients, TLS, bytes that are no requests, the audit log: the server's edges."""
+
+import http.client
+import json
+import random
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from radkit.errors import UserError
+from serving import audit, batching, configs_text, models, queueing, refusals, settings
+from serving.configs_text import Wanted
+from tests.serving import running
+from tests.serving.running import factor, request
+
+CODE = grpc.StatusCode
+LONG = ((15_000.0, 0.0),)  # rounds of `slow`: about a second
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("m")
+    running.save(folder / "1", 2.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(base: Path) -> Iterator[running.Running]:
+    with running.running([Wanted("m", base)], settings.Settings(1, 2)) as started:
+        yield started
+
+
+def test_more_than_may_wait_are_refused_at_once(server: running.Running) -> None:
+    calls = [server.stub.Predict.future(request(LONG, signature_name="slow"), timeout=60) for _ in range(6)]
+    try:
+        ends = time.monotonic() + 20
+        while sum(call.done() for call in calls) < 3:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        assert [call.code() for call in calls if call.done()] == [CODE.RESOURCE_EXHAUSTED] * 3
+        health = server.channel.unary_unary("/grpc.health.v1.Health/Check")
+        assert health(b"", timeout=60) == b"\x08\x01"  # probes are answered meanwhile
+        status, told = server.ask("/v1/models/m:predict", {"instances": [[1, 2]]})
+        assert (status, "wait for this model" in told["error"]) == (429, True)
+    finally:
+        for call in calls:
+            call.result() if not call.done() else call.exception()
+
+
+def test_a_deadline_ends_the_waiting_and_the_work(server: running.Running) -> None:
+    started = time.monotonic()
+    server.stub.Predict(request(LONG, signature_name="slow"), timeout=60)  # now it is known to be slow
+    whole_s = time.monotonic() - started
+    with pytest.raises(grpc.RpcError) as caught:
+        server.stub.Predict(request(((1e9, 0.0),), signature_name="slow"), timeout=0.3)
+    assert caught.value.code() == CODE.DEADLINE_EXCEEDED
+    started = time.monotonic()
+    assert factor(server) == 2  # the one worker is free again: hours of work were given up
+    assert time.monotonic() - started < whole_s + 5
+
+
+def test_the_gate_lets_calls_through_in_their_order() -> None:
+    gate, order = queueing.Gate(1, 3), []
+    gate.enter()
+
+    def wait(number: int) -> None:
+        gate.enter()
+        order.append(number)
+        gate.leave()
+
+    threads = []
+    for number in range(3):
+        threads.append(threading.Thread(target=wait, args=(number,)))
+        threads[-1].start()
+        while gate.num_waiting <= number:
+            time.sleep(0.001)
+    with pytest.raises(refusals.Refusal, match="3 calls wait"):
+        gate.enter()
+    gate.leave()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert order == [0, 1, 2]
+    gate.enter()
+    with pytest.raises(refusals.Refusal, match="deadline"):
+        gate.enter(0.01)
+    assert gate.num_waiting == 0
+
+
+def test_clients_that_send_slowly_hold_nobody_up(server: running.Running) -> None:
+    host, port = server.address.split(":")
+    slow = [socket.create_connection((host, int(port)), timeout=30) for _ in range(40)]
+    for one in slow:
+        one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\x00\x10\x00")
+    assert factor(server) == 2
+    for one in slow:
+        one.close()
+    assert factor(server) == 2
+
+
+def test_random_bytes_get_codes_and_cost_no_memory(server: running.Running) -> None:
+    chance, good = random.Random(0), request().SerializeToString()
+    methods = ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata")
+    calls = [server.channel.unary_unary(f"/tensorflow.serving.PredictionService/{name}") for name in methods]
+    before = 0.0
+    for number in range(400):
+        data = bytearray(good if number % 2 else chance.randbytes(chance.randrange(80)))
+        for _ in range(3 if number % 2 else 0):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            calls[number % 5 if number % 4 else 0](bytes(data), timeout=60)
+        except grpc.RpcError as error:
+            assert error.code() in (CODE.INVALID_ARGUMENT, CODE.NOT_FOUND, CODE.FAILED_PRECONDITION)  # noqa: PT017
+        if number == 200:
+            before = _resident_mib()
+    assert _resident_mib() < before + 20
+    assert factor(server) == 2
+
+
+def test_claims_of_huge_shapes_take_no_memory(server: running.Running) -> None:
+    before = _resident_mib()
+    for size in (2**31, 2**62, 2**50):
+        asked = request()
+        asked.inputs["x"].tensor_content = b""
+        asked.inputs["x"].float_val.append(1.0)
+        asked.inputs["x"].tensor_shape.dim[0].size = size
+        with pytest.raises(grpc.RpcError) as caught:
+            server.stub.Predict(asked, timeout=60)
+        assert caught.value.code() == CODE.INVALID_ARGUMENT
+    assert _resident_mib() < before + 20
+
+
+def _resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+
+def _openssl(folder: Path, *words: str) -> None:
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Makes keys and certificates of an authority, a server and a client."""
+    folder = tmp_path_factory.mktemp("papers")
+    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    _openssl(folder, "req", "-x509", *ec, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    for name in ("server", "client"):
+        _openssl(folder, "req", *ec, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+        _openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *by)
+    return folder
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_channels_are_encrypted_and_clients_known(base: Path, papers: Path, tmp_path: Path, mutual: bool) -> None:
+    text = {name: (papers / name).read_text() for name in ("server.key", "server.pem", "ca.pem")}
+    lines = [("server_key", "server.key"), ("server_cert", "server.pem"), ("custom_ca", "ca.pem")]
+    body = "\n".join(f"{field}: {json.dumps(text[name])}" for field, name in lines)
+    (tmp_path / "ssl").write_text(f"{body}\nclient_verify: {str(mutual).lower()}\n")
+    authority = (papers / "ca.pem").read_bytes()
+    known = (papers / "client.key").read_bytes(), (papers / "client.pem").read_bytes()
+    with running.running([Wanted("m", base)], tls=configs_text.tls_file(tmp_path / "ssl")) as server:
+        keys = {True: grpc.ssl_channel_credentials(authority, *known), False: grpc.ssl_channel_credentials(authority)}
+        for shows, credentials in keys.items():
+            with grpc.secure_channel(server.address, credentials, running.NO_PROXY) as channel:
+                call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+                if shows or not mutual:
+                    assert call(request().SerializeToString(), timeout=60)
+                    continue
+                with pytest.raises(grpc.RpcError) as caught:
+                    call(request().SerializeToString(), timeout=20)
+                assert caught.value.code() == CODE.UNAVAILABLE
+        with pytest.raises(grpc.RpcError):
+            server.stub.Predict(request(), timeout=20)  # in the clear
+        context = ssl.create_default_context(cadata=authority.decode())
+        context.load_cert_chain(papers / "client.pem", papers / "client.key")
+        made = http.client.HTTPSConnection(server.web, timeout=30, context=context)
+        made.request("GET", "/v1/models/m")
+        assert made.getresponse().status == 200
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('server_key: "a"', "server_cert"),
+        ('server_key: "a" server_cert: "b" client_verify: true', "custom_ca"),
+        ('server_key: "secret" nonsense', "line 1"),
+    ],
+)
+def test_keys_that_are_missing_are_told_without_the_others(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "ssl").write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        configs_text.tls_file(tmp_path / "ssl")
+    assert "secret" not in str(caught.value)
+
+
+def test_the_audit_log_holds_who_answered_and_no_identities(base: Path, tmp_path: Path) -> None:
+    path, mine = tmp_path / "audit.jsonl", str(uuid.uuid4())
+    log = audit.Log(path)
+    with running.running([Wanted("m", base)], log=log) as server:
+        for number, given in enumerate((mine, "Doe^John")):
+            _, call = server.stub.Predict.with_call(request(), timeout=60, metadata=((audit.REQUEST_ID, given),))
+            told = dict(call.trailing_metadata())[audit.REQUEST_ID]
+            assert (told == mine) == (number == 0)
+        with pytest.raises(grpc.RpcError):
+            server.stub.Predict(request(name="Doe^John"), timeout=60)
+        assert server.ask("/v1/models/m:predict", {"instances": [[1, 2]]})[0] == 200
+        digest = server.served._table["m"][1].model.sha256
+    log.close()
+    text = path.read_text()
+    assert "Doe" not in text
+    assert path.stat().st_mode & 0o777 == 0o600
+    first, _, missing, rest = map(json.loads, text.splitlines())
+    assert first["request_id"] == mine
+    assert (first["model"], first["version"], first["model_sha256"], first["status"]) == ("m", 1, digest, "OK")
+    assert first["request_bytes"] == len(request().SerializeToString())
+    assert (missing["model"], missing["status"], missing["answer_bytes"]) == (None, "NOT_FOUND", 0)
+    assert (rest["entry"], rest["method"]) == ("REST", "Predict")
+    with pytest.raises(UserError, match="cannot be written"):
+        audit.Log(tmp_path / "no" / "log")
+
+
+def _together(model: models.Model, how: settings.Batching, count: int) -> tuple[list[object], list[int]]:
+    """Asks with several calls while the one worker is busy; returns what each got, and the rows of each run."""
+    runs: list[int] = []
+    runner = batching.Runner(model, settings.Settings(1, 64, how), lambda rows, seconds: runs.append(rows))
+    found: list[object] = [None] * count
+    runner._gate.enter()
+
+    def ask(number: int) -> None:
+        x = np.full((1 + number % 2, 2), number, np.float32)
+        try:
+            found[number] = runner.answer("", {"x": x}, timeout_s=60)["y"]
+        except (refusals.Refusal, models.ModelFailed) as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    ends = time.monotonic() + 20
+    while sum(len(batch.calls) for batch in runner._open.values()) < min(count, how.max_batch_size // 2):
+        assert time.monotonic() < ends
+        time.sleep(0.001)
+    runner._gate.leave()
+    for thread in threads:
+        thread.join(timeout=60)
+    return found, runs
+
+
+@pytest.mark.parametrize("allowed", [(), (4, 64)])
+def test_calls_that_wait_are_joined_and_get_their_own_answers(base: Path, allowed: tuple[int, ...]) -> None:
+    model = models.load(base)
+    found, runs = _together(model, settings.Batching(64, allowed_sizes=allowed), 9)
+    for number, y in enumerate(found):
+        assert np.array_equal(y, np.full((1 + number % 2, 2), 2.0 * number, np.float32))
+    assert len(runs) < 9
+    if allowed:
+        assert set(runs) <= {*allowed, 1, 2}
+    model.close()
+
+
+def test_a_call_that_fails_spoils_no_others(tmp_path: Path) -> None:
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
+    def checked(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.control_dependencies([tf.debugging.assert_none_equal(x, 3.0, message="no threes")]):
+            return {"y": 2 * x}
+
+    module.checked = checked
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=checked)
+    model = models.load(tmp_path)
+    found, _ = _together(model, settings.Batching(64), 6)
+    assert isinstance(found[3], models.ModelFailed)
+    assert [float(y[0, 0]) for number, y in enumerate(found) if number != 3] == [0, 2, 4, 8, 10]
+    model.close()
