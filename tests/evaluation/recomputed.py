@@ -171,7 +171,7 @@ class Job:
         patients = table.patients(about)
         low, high = plain.interval(value, drawn, patients, level)
         told = {"value": value, "low": low, "high": high, "level": level, "n": int(about.sum())}
-        self.ledger.check(path, {**told, "num_patients": patients, "num_undefined": int(np.isnan(drawn).sum())})
+        self.ledger.check(path, {**told, "num_patients": patients, "num_undefined": int((~np.isfinite(drawn)).sum())})
         if closed is not None:
             self.ledger.check((*path, "closed"), {"low": closed[0], "high": closed[1]})
         elif "closed" in self.ledger.at(path):

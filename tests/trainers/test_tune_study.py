@@ -12,7 +12,7 @@ SPACE = {"rate": Domain("log", (1e-5, 1.0)), "filters": Domain("choice", ((4, 8)
 
 
 def searched(folder: Path, search: str, seed: int, trials: int) -> list[tune_study.Row]:
-    """Returns the trials of a search of which rates above 0.05 (a quarter of the range, in its logarithm) fail and 0.001 is best."""
+    """Returns the trials of a search of which rates above 0.05, a quarter of the range, fail and 0.001 is best."""
     folder.mkdir()
     asked = tune_study.Asked(search, seed=seed)
     study = tune_study.opened(folder / "study.db", asked, 3)

@@ -26,6 +26,11 @@ def whole(report: dict) -> str:
     return page.page(report, [html.figure(reports.PICTURE, "Case 7, missed")], HISTORY, own)[0]
 
 
+@pytest.fixture(scope="module")
+def alone(report: dict) -> tuple[str, list[parts.Drawing]]:
+    return page.page(report)
+
+
 @pytest.mark.parametrize("section", page.SECTIONS, ids=lambda section: section.module)
 def test_every_section_has_a_module_that_says_nothing_of_nothing(section: page.Section) -> None:
     part = importlib.import_module(f"radkit.reports.clinical.{section.module}").part(None)
@@ -67,8 +72,8 @@ def test_a_report_of_little_is_a_page_of_little() -> None:
     assert drawings == []
 
 
-def test_the_same_report_gives_the_same_bytes(report: dict) -> None:
-    assert page.page(report)[0] == page.page(report)[0]
+def test_the_same_report_gives_the_same_bytes(alone: tuple, report: dict) -> None:
+    assert page.page(report)[0] == alone[0]
 
 
 def test_the_task_s_page_must_be_one_of_ours(report: dict) -> None:
@@ -76,8 +81,8 @@ def test_the_task_s_page_must_be_one_of_ours(report: dict) -> None:
         page.page(report, own="<html></html>")
 
 
-def test_every_drawing_goes_into_papers_under_its_own_name(report: dict) -> None:
-    drawings = page.page(report)[1]
+def test_every_drawing_goes_into_papers_under_its_own_name(alone: tuple) -> None:
+    drawings = alone[1]
     stems = [drawing.stem for drawing in drawings]
     assert "robustness-mean-dice" in stems
     assert len(set(stems)) == len(stems)
