@@ -156,6 +156,31 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"{folder} cannot be made; name another --output") from error
 
 
+@contextlib.contextmanager
+def place_named(path: Path) -> Iterator[None]:
+    """Names the folder when the block finds that no file can be made there, though it is there: /proc is such a one.
+
+    Raises:
+        UserError: Of such a folder.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise
+        raise UserError(f"nothing can be written in {path.parent}; name another --output") from error
+
+
+def require_outside(output: Path, folder: Path) -> None:
+    """Refuses to write into a folder that is read: its files are counted, digested and copied as a whole.
+
+    Raises:
+        UserError: `output` is `folder`, or lies in it.
+    """
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"--output {output} lies within the records {folder}; name a folder beside them")
+
+
 def _put(aside: Path, output: Path) -> None:
     try:
         aside.rename(output)  # over an empty folder, too
@@ -274,7 +299,9 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 def _replacing(path: Path) -> Iterator[TextIO]:
     aside = path.with_name(f"{path.name}.incomplete.{os.getpid()}")
     try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
+        with place_named(path):
+            file = aside.open("w", encoding="utf-8", newline="")
+        with file:
             yield file
         aside.replace(path)
     finally:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -308,3 +309,27 @@ def test_a_killed_run_can_be_gone_on_with_through_a_link_and_from_its_first_mome
 def test_where_nothing_was_left_there_is_nothing_to_go_on_with(tmp_path, output):
     assert not outputs.can_resume(tmp_path / output, RECORD)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("output", [".", "x", "x/y"])
+def test_an_output_within_the_input_is_refused(tmp_path, output):
+    records = tmp_path / "records"
+    records.mkdir()
+    (tmp_path / "link").symlink_to(records)
+    for folder in (records, tmp_path / "link"):
+        with pytest.raises(UserError, match=r"lies within the records .*name a folder beside them"):
+            outputs.require_outside(folder / output, records)
+    outputs.require_outside(tmp_path / "records2" / output, records)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no Linux")
+def test_a_folder_that_takes_no_files_is_told():
+    with pytest.raises(UserError, match=r"nothing can be written in /proc; name another --output"):
+        outputs.write_text(Path("/proc/radkit.json"), "x")
+    with pytest.raises(UserError, match="cannot be made; name another --output"), outputs.staged(Path("/proc/x"), {}):
+        pass
+
+
+def test_a_folder_that_is_missing_is_no_persons_mistake(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        outputs.write_text(tmp_path / "gone" / "a.json", "x")

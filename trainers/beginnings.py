@@ -29,7 +29,7 @@ def start(network: keras.Model, experiment: config.Experiment, run: Path) -> dic
             learn.
     """
     model = experiment.model
-    weights.freeze(network, model.freeze)
+    weights.freeze(network, model.freeze, "model.freeze")
     if not network.trainable_variables:
         raise UserError(f"model.freeze={model.freeze} leaves no layer that learns; freeze fewer")
     if not model.weights or checkpoints.has_whole(run):

@@ -259,7 +259,7 @@ def _step(experiment: config.Experiment) -> tuple[keras.Model, Any, list[Any]]:
     """Returns the network, the very step that train takes, compiled by XLA, and all variables that it changes."""
     task = tasks.of(experiment)
     network = runs.new_network(experiment, task)
-    weights.freeze(network, experiment.model.freeze)
+    weights.freeze(network, experiment.model.freeze, "model.freeze")
     shares = weights.shares(network, experiment.optimizer.rates)
     averaged = dataclasses.replace(experiment.optimizer, average=unlabelled.decay(experiment))
     trained = loop.new(network, dataclasses.replace(experiment, optimizer=averaged), shares=shares)

@@ -38,7 +38,9 @@ def lock(run: Path) -> Iterator[None]:
     made = [folder for folder in run.parents if not folder.exists()]
     outputs.make_folder(run.parent)
     path = run.with_name(f".{run.name}.lock")
-    with path.open("wb") as file:
+    with outputs.place_named(path):
+        file = path.open("wb")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

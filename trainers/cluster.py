@@ -27,6 +27,7 @@ class Asked:
         tpu: `local` on a TPU machine itself, or the TPU's name or address (`grpc://...`).
         tpu_zone: Google Cloud zone of a TPU that is named.
         tpu_project: Google Cloud project of a TPU that is named.
+        wait_minutes: How long hosts wait for one another when they start; 0: without end.
     """
 
     hosts: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class Asked:
     tpu: str = ""
     tpu_zone: str = ""
     tpu_project: str = ""
+    wait_minutes: float = 60.0
 
 
 NOTHING_ASKED = Asked()
@@ -58,6 +60,10 @@ def define(values: flags.FlagValues) -> None:
     """Adds the flags of hosts and TPUs to a program's."""
     flags.DEFINE_list("hosts", [], "Hosts that train together, as a:2222,b:2222; the same on each.", flag_values=values)
     flags.DEFINE_integer("host", -1, "Which of --hosts this is, from 0 on.", flag_values=values)
+    flags.DEFINE_float(
+        "wait_minutes", 60.0, "How long hosts wait for one another at the start; 0: without end.", 0.0,
+        flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_string("tpu", "", "TPU: local, its name, or its address.", flag_values=values)
     flags.DEFINE_string("tpu_zone", "", "Zone of the TPU that --tpu names.", flag_values=values)
     flags.DEFINE_string("tpu_project", "", "Project of the TPU that --tpu names.", flag_values=values)
@@ -71,6 +77,7 @@ def asked(values: flags.FlagValues) -> Asked:
         tpu=values["tpu"].value,
         tpu_zone=values["tpu_zone"].value,
         tpu_project=values["tpu_project"].value,
+        wait_minutes=values["wait_minutes"].value,
     )
 
 

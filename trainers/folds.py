@@ -75,6 +75,7 @@ def run(
     """
     _require(experiment, num_folds)
     pipeline.check(folder, experiment.data)
+    outputs.require_outside(output, folder)
     said = {"experiment": config.to_json(experiment), "data": shards.digest(folder), "folds": num_folds}
     with checkpoints.lock(output):
         _check_output(output, said)

@@ -22,6 +22,10 @@ SUPERVISOR = "RADKIT_SUPERVISOR"  # the process that watches over this one, in t
 _PAUSE = 2.0  # seconds of steps between two times that several hosts ask one another
 
 
+class Stopped(Exception):
+    """A run that was asked to stop; what it learned is saved, and the message says so."""
+
+
 class Notice:
     """Whether this host was asked to stop; `reason` says by what, or is empty."""
 
@@ -58,10 +62,13 @@ def _lives(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def noticed() -> Iterator[Notice]:
+def noticed(told: str = "training stops after this step") -> Iterator[Notice]:
     """Notes the first of `SIGNALS` while the block runs, and lets the second do what it does to any program.
 
     In another thread than the main one nothing is noted: Python tells only that one of signals.
+
+    Args:
+        told: What is said on stderr when a signal comes; empty: nothing.
     """
     notice = Notice()
     if threading.current_thread() is not threading.main_thread():
@@ -72,9 +79,10 @@ def noticed() -> Iterator[Notice]:
         for one in SIGNALS:
             signal.signal(one, signal.SIG_DFL)
         notice.give(signal.Signals(number).name)
-        # Not print: a signal may come while another print holds the stream.
-        told = f"radkit: {notice.reason}: training stops after this step; another signal ends it at once\n"
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, told.encode())
+        if told:
+            # Not print: a signal may come while another print holds the stream.
+            line = f"radkit: {notice.reason}: {told}; another signal ends it at once\n"
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
 
     before = {one: signal.signal(one, note) for one in SIGNALS}
     try:

@@ -2,7 +2,9 @@
 
 import functools
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,7 @@ import tensorflow as tf
 
 from radkit import config
 from radkit.errors import Unfinished, UserError
-from trainers import cluster
+from trainers import cluster, meeting
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,24 @@ def choose(trainer: config.Trainer, asked: cluster.Asked = cluster.NOTHING_ASKED
     Raises:
         UserError: What is asked for contradicts itself or is not there, or the batch does not divide by the replicas.
         Unfinished: Hosts did not meet.
+        preemption.Stopped: A signal came while hosts waited for one another.
+    """
+    name = trainer.strategy
+    hosts = hosts_of(trainer, asked)
+    if hosts is not None:
+        devices = _several(hosts, asked.wait_minutes)
+    elif name == "tpu" or asked.tpu:
+        devices = _tpu(asked)
+    else:
+        devices = _on_this_machine(name)
+    return _divides(trainer, devices)
+
+
+def hosts_of(trainer: config.Trainer, asked: cluster.Asked) -> cluster.Cluster | None:
+    """Returns the hosts that `trainer.strategy` would train on; None: this machine alone, or a TPU.
+
+    Raises:
+        UserError: What is asked for contradicts itself or is not there.
     """
     name = trainer.strategy
     _refuse_contradictions(name, asked)
@@ -98,13 +118,7 @@ def choose(trainer: config.Trainer, asked: cluster.Asked = cluster.NOTHING_ASKED
             "trainer.strategy is 'multi_worker', and nobody names several hosts; give --hosts=a:2222,b:2222 and "
             "--host=0, or set TF_CONFIG, or start with srun (Slurm) or as an indexed Job (Kubernetes)"
         )
-    if hosts is not None:
-        devices = _several(hosts)
-    elif name == "tpu" or asked.tpu:
-        devices = _tpu(asked)
-    else:
-        devices = _on_this_machine(name)
-    return _divides(trainer, devices)
+    return hosts
 
 
 def _refuse_contradictions(name: str, asked: cluster.Asked) -> None:
@@ -148,7 +162,7 @@ def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
 
 
 @functools.cache
-def _several(hosts: cluster.Cluster) -> Devices:
+def _several(hosts: cluster.Cluster, wait_minutes: float) -> Devices:
     gpus = len(tf.config.list_physical_devices("GPU"))
     others = ", ".join(address for place, address in enumerate(hosts.hosts) if place != hosts.host)
     # One whose name is wrong is waited for, too: a pod's name may come to be known later.
@@ -157,6 +171,7 @@ def _several(hosts: cluster.Cluster) -> Devices:
         file=sys.stderr,
         flush=True,
     )
+    meeting.meet(hosts, wait_minutes)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(hosts.hosts)}),
         task_type="worker",
@@ -172,6 +187,9 @@ def _several(hosts: cluster.Cluster) -> Devices:
             f"{hosts.told_by}): {str(error).splitlines()[0]}; see that all are started, reach each other at these "
             "addresses, and that the port is free"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # TensorFlow has taken SIGTERM for itself, and does nothing with it: given back to whom it belonged.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
     total, kind = strategy.num_replicas_in_sync, "GPUs" if gpus else "CPUs"
     told = f"host {hosts.host} of {len(hosts.hosts)} (told by {hosts.told_by}), {total} {kind} in all"
     return Devices(strategy, hosts.host, len(hosts.hosts), told)

@@ -142,10 +142,14 @@ def fit(experiment: config.Experiment, folder: Path, run: Path, options: Options
         UserError: The config, the records or the folder are refused, or training cannot go on.
         training.Stopped: It was asked to stop by a signal; its state is saved.
     """
+    if options.saved is not None and strategy.hosts_of(experiment.trainer, options.asked) is not None:
+        raise UserError(
+            "several hosts need an --output that all of them see as a folder, and a bucket was named; mount it on each "
+            "host (gcsfuse, mountpoint-s3), and name the folder where it is mounted"
+        )
     devices = strategy.choose(experiment.trainer, options.asked)  # before TensorFlow computes anything
-    if options.saved is not None and devices.num_hosts > 1:
-        raise UserError("several hosts need an --output that all of them see as a folder; mount the bucket on each")
     pipeline.check(folder, experiment.data)
+    outputs.require_outside(run, folder)
     experiment = _with_anchors(experiment, folder)
     _require_profiled(experiment.trainer, options.profile)
     said = {"experiment": config.to_json(experiment), "data": shards.digest(folder)}

@@ -59,10 +59,7 @@ class Options:
 
 
 USUAL = Options()
-
-
-class Stopped(Exception):
-    """A run that was asked to stop; its state is saved, and the message says so."""
+Stopped = preemption.Stopped
 
 
 @dataclass(frozen=True)

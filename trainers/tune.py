@@ -33,7 +33,7 @@ from absl import flags
 from radkit import config, outputs, program, runs
 from radkit.data import pipeline, shards
 from radkit.errors import UserError
-from trainers import checkpoints, child_runs, tune_results, tune_space, tune_study
+from trainers import checkpoints, child_runs, tune_results, tune_space, tune_study, unlabelled
 
 ASKED = "tune.json"
 _HOPELESS = 3  # trials that fail, of the first ones, after which the search stops: it is none of their values
@@ -127,6 +127,8 @@ def _check(job: _Job) -> None:
     """Refuses what no trial could be right with."""
     pipeline.check(job.folder, job.experiment.data)
     tune_space.check(job.experiment, job.space)
+    outputs.require_outside(job.output, job.folder)
+    _check_unlabelled(job)
     if job.experiment.trainer.strategy == "multi_worker":
         raise UserError("trainer.strategy='multi_worker': radkit tune trains on the devices of one machine; set 'auto'")
     if job.asked.prune == "none":
@@ -148,6 +150,18 @@ def _check(job: _Job) -> None:
                 f"--prune={job.asked.prune} compares runs at the same evaluation, and --vary {name} moves these; take "
                 "--prune=none, or leave the field as it is"
             )
+
+
+def _check_unlabelled(job: _Job) -> None:
+    """Refuses records without labels, or methods that need them, that no trial or not each could be right with."""
+    varied = job.space.get("unlabelled.method")
+    methods = varied.values if varied else (job.experiment.unlabelled.method,)
+    learning = [method for method in methods if method != "none"]
+    if job.unlabelled is not None and not learning:
+        learning = ["none"]
+    for method in learning:
+        settings = dataclasses.replace(job.experiment.unlabelled, method=method)
+        unlabelled.require(dataclasses.replace(job.experiment, unlabelled=settings), job.unlabelled)
 
 
 def _check_output(job: _Job) -> None:
@@ -202,7 +216,8 @@ def _try(study: optuna.Study, trial: optuna.Trial, values: dict[str, Any], job: 
         tune_study.tell(study, trial, None, why=str(error))
         return True
     log = run.with_name(f"{run.name}.log")
-    more = [f"--unlabelled={job.unlabelled}"] if job.unlabelled else []
+    learns = job.unlabelled is not None and experiment.unlabelled.method != "none"
+    more = [f"--unlabelled={job.unlabelled}"] if learns else []
     ended = child_runs.train(experiment, job.folder, run, flags=more, log=log, watch=watch)
     if ended.how == "stopped":
         return False

@@ -88,6 +88,10 @@ class TestStart:
         assert beginnings.start(network, self.settings("gone.weights.h5", ("body",)), tmp_path) == {}
         assert len(network.trainable_variables) == 2
 
+    def test_a_pattern_of_nothing_is_told_with_the_settings_name(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"^model\.freeze: 'stem\*' matches no layer"):
+            beginnings.start(self.network(), self.settings(freeze=("stem*",)), tmp_path)
+
     def test_nothing_left_to_learn_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"model\.freeze=\('\*',\) leaves no layer that learns"):
             beginnings.start(self.network(), self.settings(freeze=("*",)), tmp_path)

@@ -178,3 +178,30 @@ def test_a_host_whose_peer_is_killed_ends_within_a_minute(dies: int, tmp_path: P
         for one in running:
             one.kill()
     assert "UnavailableError" in logs[1 - dies].read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("host", "number"), [(0, signal.SIGTERM), (1, signal.SIGINT)])
+def test_a_host_that_waits_for_an_absent_one_ends_when_asked(
+    host: int, number: signal.Signals, volumes: MadeUp, tmp_path: Path
+) -> None:
+    hosts, log = addresses(2), tmp_path / "log"
+    experiment = volumes.with_trainer(strategy="auto").config_file(tmp_path)
+    words = ["-W", "ignore", "-m", "radkit", "train", f"--config={experiment}", f"--input={volumes.folder}"]
+    words += [f"--output={tmp_path / 'run'}", f"--hosts={hosts}", f"--host={host}"]
+    running = started(words, log)
+    try:
+        until = time.monotonic() + 200
+        while "waits for" not in log.read_text():
+            assert time.monotonic() < until, log.read_text()[-2000:]
+            time.sleep(0.2)
+        time.sleep(1)  # the line is written just before the wait
+        running.send_signal(number)
+        assert running.wait(20) == 0  # stopped as asked
+    finally:
+        running.kill()
+    told = [line for line in log.read_text().splitlines() if "stopped" in line or "Traceback" in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"train: stopped while host {host} (127.0.0.1:")
+    assert f"({number.name}); the same command goes on -> " in told[0]
+    assert not (tmp_path / "run").exists()

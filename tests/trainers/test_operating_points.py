@@ -68,7 +68,8 @@ def test_the_point_is_chosen_on_validation_kept_and_taken_again(
         rows = list(csv.DictReader(file))
     score = [float(row[f"probability {kept.name}"]) for row in rows]
     yes = [row["label"] == "1" for row in rows]
-    assert kept.threshold in score and kept.num_cases == len(rows)
+    assert kept.threshold in score
+    assert kept.num_cases == len(rows)
 
     def youden(threshold: float) -> float:
         hit = [value >= threshold for value in score]
@@ -80,7 +81,8 @@ def test_the_point_is_chosen_on_validation_kept_and_taken_again(
     # A rule is chosen and kept in place of the one before; without a rule the kept one is taken.
     assert call(run, radiographs.folder, tmp_path / "two", "--rule=min_sensitivity=1") == 0
     (demanding,) = runs.operating_points(run)
-    assert demanding.rule == "min_sensitivity" and demanding.threshold <= min(s for s, y in zip(score, yes) if y)
+    assert demanding.rule == "min_sensitivity"
+    assert demanding.threshold <= min(s for s, y in zip(score, yes) if y)
     assert call(run, radiographs.folder, tmp_path / "three") == 0
     assert report_of(tmp_path / "three")["operating_points"] == [dataclasses.asdict(demanding)]
     changed = {**runs.manifest(run), "weights_sha256": "0" * 64}

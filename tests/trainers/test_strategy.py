@@ -93,7 +93,7 @@ def test_a_tpu_that_is_not_there_is_told_in_a_line(monkeypatch: pytest.MonkeyPat
 def test_hosts_of_the_environment_are_for_auto_and_multi_worker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}')
     several = strategy.Devices(tf.distribute.get_strategy(), host=1, num_hosts=2, told="two")
-    monkeypatch.setattr(strategy, "_several", lambda hosts: several if hosts.hosts == ("a:1", "b:1") else None)
+    monkeypatch.setattr(strategy, "_several", lambda hosts, _: several if hosts.hosts == ("a:1", "b:1") else None)
     for name in ("auto", "multi_worker"):
         assert strategy.choose(config.Trainer(strategy=name)) is several
     assert strategy.choose(config.Trainer(strategy="one")).num_hosts == 1

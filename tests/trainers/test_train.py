@@ -156,27 +156,19 @@ class TestFlags:
         assert call(volumes, run) == 0
         assert_same(run, run_folders["segmentation"])
 
-    @pytest.mark.parametrize(
-        ("flags", "message"),
-        [
-            (["--profile=3"], "must be the first and the last step"),
-            (["--profile=5,2"], "must be the first and the last step"),
-            (["--set=trainer.select=AUCC"], "did you mean 'AUC'"),
-            (["--set=unlabelled.method=mean_teacher"], "--unlabelled"),
-            pytest.param(["--set=augment.gain=1e38"], "none of the 6 steps had a finite loss", marks=pytest.mark.slow),
-        ],
-    )
-    def test_what_is_refused(
-        self,
-        radiographs: MadeUp,
-        tmp_path: Path,
-        flags: list[str],
-        message: str,
-        capsys: pytest.CaptureFixture[str],
-        keras_alone: None,
+    def test_a_figure_that_nobody_tells_is_refused(
+        self, radiographs: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str], keras_alone: None
     ) -> None:
-        assert call(radiographs, tmp_path / "run", *flags) == 2
-        assert message in capsys.readouterr().err
+        assert call(radiographs, tmp_path / "run", "--set=trainer.select=AUCC") == 2
+        assert "did you mean 'AUC'" in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.slow
+    def test_a_run_that_learned_nothing_is_refused(
+        self, radiographs: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str], keras_alone: None
+    ) -> None:
+        assert call(radiographs, tmp_path / "run", "--set=augment.gain=1e38") == 2
+        assert "none of the 6 steps had a finite loss" in capsys.readouterr().err
         assert not (tmp_path / "run" / runs.MANIFEST).exists()
 
 
@@ -267,6 +259,9 @@ class TestRefused:
             (["--set=data.mask_labels=('core','shell')"], "the records in"),
             (["--set=augment.flip=(True,)"], "augment.flip must be empty or 3"),
             (["--set=trainer.seed=-4"], "trainer.seed must be 0"),
+            (["--profile=3"], "must be the first and the last step"),
+            (["--profile=5,2"], "must be the first and the last step"),
+            (["--set=unlabelled.method=mean_teacher"], "name their data set with --unlabelled"),
             (["--profile=100,200"], "--profile=100,200 begins after the last step, trainer.steps=6"),
         ],
     )
@@ -301,6 +296,21 @@ class TestRefused:
             assert call(volumes, tmp_path / name) == 2
             assert message in capsys.readouterr().err
         assert (tmp_path / "mine" / "thesis.txt").read_text() == "x"
+
+    def test_folders_in_which_nothing_may_be_written(
+        self, volumes: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = sorted(volumes.folder.iterdir())
+        for run, message in (
+            (volumes.folder, "lies within the records"),
+            (volumes.folder / "runs" / "1", "lies within the records"),
+            (Path("/proc/run"), "nothing can be written in /proc; name another --output"),
+        ):
+            assert call(volumes, tmp_path / "run", f"--output={run}") == 2
+            told = capsys.readouterr().err
+            assert message in told
+            assert "Traceback" not in told
+        assert sorted(volumes.folder.iterdir()) == before
 
     def test_a_folder_without_records(
         self, volumes: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]

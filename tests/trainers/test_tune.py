@@ -200,6 +200,10 @@ class TestRefused:
             ([RATE, "--set=data.mask_labels=('core','shell')"], "the records in"),
             ([RATE, "--set=trainer.strategy=multi_worker"], "one machine"),
             ([RATE, "--trials=0"], "trials"),
+            ([RATE, "--set=unlabelled.method=mean_teacher"], "name their data set with --unlabelled"),
+            (["--vary=unlabelled.method=choice:'none','pseudo_labels'"], "'pseudo_labels' learns of records without"),
+            ([RATE, "--unlabelled={records}"], "unlabelled.method is 'none'; set it to"),
+            ([RATE, "--output={records}/tuning"], "lies within the records"),
         ],
     )
     def test_what_no_trial_could_be_right_with(
@@ -211,9 +215,11 @@ class TestRefused:
         asked: list,
         capsys: pytest.CaptureFixture,
     ) -> None:
-        assert call(volumes, tmp_path / "tuning", *flags) == 2
+        given = [flag.replace("{records}", str(volumes.folder)) for flag in flags]
+        assert call(volumes, tmp_path / "tuning", *given) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "tuning").exists()
+        assert not (volumes.folder / "tuning").exists()
         assert not asked
 
     def test_folders_that_are_something_else(

@@ -63,7 +63,7 @@ def matching(network: keras.Model, patterns: str | Sequence[str], setting: str) 
     return found
 
 
-def freeze(network: keras.Model, patterns: str | Sequence[str]) -> int:
+def freeze(network: keras.Model, patterns: str | Sequence[str], setting: str = "freeze") -> int:
     """Keeps layers' weights as they are; returns how many layers that is.
 
     A frozen batch normalisation uses its moving statistics in training, too, and does not move them.
@@ -71,12 +71,13 @@ def freeze(network: keras.Model, patterns: str | Sequence[str]) -> int:
     Args:
         network: Whose layers.
         patterns: Of their names, as `("conv1*", "conv2_*")`.
+        setting: As `matching`.
 
     Raises:
         UserError: A pattern matches nothing.
     """
     frozen = set()
-    for layers in matching(network, patterns, "freeze").values():
+    for layers in matching(network, patterns, setting).values():
         for layer in layers:
             layer.trainable = False
             frozen.add(layer.name)
