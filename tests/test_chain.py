@@ -137,7 +137,7 @@ def test_the_saved_models_answer_where_keras_cannot_be_imported(chain: tuple[Pat
     )
     assert printed.splitlines() == [
         "[('class_names', (2, 2)), ('mask', (2, 29, 41, 33))]",
-        "[('class_names', (2, 2)), ('probabilities', (2, 2))]",
+        "[('calls', (2, 2)), ('class_names', (2, 2)), ('probabilities', (2, 2)), ('thresholds', (2, 2))]",
     ]
 
 

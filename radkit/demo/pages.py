@@ -22,6 +22,8 @@ _SHOWN = (
     "PatientIdentityRemoved",
 )  # fmt: skip
 
+# Of an evaluation's page these stand in the demo's.
+_OF_EVALUATION = ("figures-table", "subgroups", "pictures")
 _GRAVEST_FIRST = ("fault", "warning", "note")
 
 # What is known of the shipped images, whatever this run's figures say.
@@ -38,10 +40,20 @@ def demo(output: Path, steps: Sequence[Mapping[str, Any]], tasks: Sequence[str])
     sections = [("De-identification", _deidentification(output)), ("Quality of the images", _quality(output))]
     sections.append(("What the records hold", _records(output, tasks)))
     for task in tasks:
-        page = (output / "evaluation" / task / "report.html").read_text(encoding="utf-8")
-        sections.append((f"Evaluation: {task}", html.notes(_REMARKS.get(task, ())) + html.body_of(page)))
+        sections.append((f"Evaluation: {task}", html.notes(_REMARKS.get(task, ())) + _evaluation(output, task)))
     sections.append(("An answer over gRPC", _answers(output, tasks)))
     return report.demo_page(steps, sections)
+
+
+def _evaluation(output: Path, task: str) -> str:
+    """What an evaluation is known by, and a link to all of it."""
+    path = output / "evaluation" / task / "report.html"
+    page = path.read_text(encoding="utf-8")
+    link = (
+        f'<p><a href="{path.relative_to(output).as_posix()}">The whole evaluation</a>: calls at the operating point, '
+    )
+    link += "calibration, subgroups, failures, methods; its plots as files, every number as JSON.</p>"
+    return link + "".join(html.section_of(page, anchor) for anchor in _OF_EVALUATION)
 
 
 def _records(output: Path, tasks: Sequence[str]) -> str:

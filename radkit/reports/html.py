@@ -103,7 +103,30 @@ def body_of(document: str) -> str:
     found = _MAIN.search(document)
     if found is None:
         raise UserError("only a page that radkit.reports.html.page made can be embedded; it has no <main>")
-    return re.sub(r"(</?h)([2-5])>", lambda tag: f"{tag[1]}{int(tag[2]) + 1}>", found[1])
+    return _lowered(found[1])
+
+
+def section_of(document: str, anchor: str) -> str:
+    """Returns one section of a `page`, headings one level lower: to embed it in another page; nothing where it lacks.
+
+    Args:
+        document: The page.
+        anchor: As `section` was given it; the embedded section bears none, as another page may have one of that name.
+    """
+    begins = f'<section id="{_escape(anchor)}">'
+    at = document.find(begins)
+    if at < 0:
+        return ""
+    depth = 0
+    for tag in re.finditer(r"<(/?)section\b[^>]*>", document[at:]):
+        depth += -1 if tag[1] else 1
+        if not depth:
+            return _lowered("<section>" + document[at + len(begins) : at + tag.end()])
+    raise UserError("the page is cut off: a section of it does not end")
+
+
+def _lowered(part: str) -> str:
+    return re.sub(r"(</?h)([2-5])>", lambda tag: f"{tag[1]}{int(tag[2]) + 1}>", part)
 
 
 def section(heading: str, *parts: str, anchor: str = "") -> str:

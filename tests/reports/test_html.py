@@ -67,3 +67,15 @@ def test_plots_stand_side_by_side_and_none_leave_nothing() -> None:
         '<div class="pair">\n<figure>a</figure>\n<figure>b</figure>\n</div>'
     )
     assert html.side_by_side([]) == ""
+
+
+def test_a_section_is_taken_whole_out_of_a_page() -> None:
+    inner = html.section("Two", html.subsection("Within", "<p>deep</p>"), "<p>end</p>", anchor="two")
+    page = html.page("Outer", html.section("One", "<p>other</p>", anchor="one"), inner)
+    taken = html.section_of(page, "two")
+    assert (
+        taken == "<section>\n<h3>Two</h3>\n<section>\n<h4>Within</h4>\n<p>deep</p>\n</section>\n<p>end</p>\n</section>"
+    )
+    assert html.section_of(page, "three") == ""
+    with pytest.raises(UserError, match="cut off"):
+        html.section_of(page[: page.index("end")], "two")

@@ -49,7 +49,7 @@ _PICTURES, _OWN, _HISTORY, _METHODS, _ABOUT = "pictures", "task", "training", "m
 
 def page(
     report: Mapping[str, Any],
-    pictures: Sequence[str] = (),
+    pictures: str = "",
     history: Sequence[Mapping[str, Any]] = (),
     own: str = "",
 ) -> tuple[str, list[parts.Drawing]]:
@@ -57,7 +57,7 @@ def page(
 
     Args:
         report: As `report.json` has it: what is undefined is null.
-        pictures: Of cases, worst first, as `html.figure` or `html.gallery` gives them.
+        pictures: HTML of cases, worst first, as a task's `drawn` gives it; empty: none.
         history: The run's, one mapping a validation; empty: not shown.
         own: The task's own page; empty: there is none.
 
@@ -67,7 +67,7 @@ def page(
     made = [(section, _part(section.module, report.get(section.key))) for section in SECTIONS]
     told = [(section.anchor, section.heading, part.body) for section, part in made]
     told += [
-        (_PICTURES, "Pictures of cases", "\n".join(pictures)),
+        (_PICTURES, "Pictures of cases", pictures),
         (_OWN, "The task's own view", html.body_of(own) if own else ""),
         (_HISTORY, "How it was trained", _trained(history)),
         (_METHODS, "Methods, for a paper", _part("methods", report.get("methods")).body),
@@ -108,7 +108,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     look, cases = report.get("look") or {}, report.get("cases") or {}
     left_out = {name: count for name, count in (cases.get("left_out") or {}).items() if count}
     told = [str(look["warning"])] if look.get("warning") else []
-    told += [f"{count} cases are left out: {name}" for name, count in left_out.items()]
+    told += [f"Left out: {count} case{'s' * (count != 1)} {name}." for name, count in left_out.items()]
     if (cases.get("num_patients") or 0) < 2:
         told.append("With one patient no interval can be told.")
     return [*told, *map(str, report.get("notes") or [])]
