@@ -106,7 +106,8 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
             test_lock.require(folder)
         about = looks.About(record, own, values["unrecorded"].value)
         with outputs.staged(output, record) as aside:
-            evaluating.evaluate(evaluating.Asked(model, chosen, points, about, options), aside)
+            left_out = standards.left_out(there, wanted)
+            evaluating.evaluate(evaluating.Asked(model, chosen, points, about, options, left_out), aside)
     summary = outputs.read_json(output / "summary.json")
     print(f"evaluate: {split}{looks.in_a_line(summary)}, {task.headline(summary)} -> {output / 'report.html'}")
     return program.DONE

@@ -12,9 +12,10 @@ from radkit.data import shards
 from radkit.evaluation import box_table, boxes, plan, report
 from radkit.evaluation.cases import Cases, Draws
 from radkit.evaluation.endpoints import OperatingPoint
-from radkit.reports.clinical import figure_files, page
+from radkit.reports import html
+from radkit.reports.clinical import figure_files, page, parts
 from radkit.tasks import task as task_module
-from trainers import looks, other_evaluations, robustness, scoring, training_facts
+from trainers import evaluation_tables, looks, other_evaluations, robustness, scoring, training_facts
 from trainers.operating_points import Model, Rule
 
 CASES, BOXES, REPORT, PAGE, SUMMARY, FIGURES = (
@@ -25,7 +26,6 @@ CASES, BOXES, REPORT, PAGE, SUMMARY, FIGURES = (
     "summary.json",
     "figures",
 )
-ROBUSTNESS = "robustness.csv"  # rows of cases asked again, where there are such
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Asked:
         points: Its operating points.
         about: The look that this is.
         options: What a person asks for.
+        left_out: How many records of the split are not scored, by reason.
     """
 
     model: Model
@@ -80,6 +81,7 @@ class Asked:
     points: Sequence[OperatingPoint]
     about: looks.About
     options: Options
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def evaluate(asked: Asked, output: Path) -> None:
@@ -96,12 +98,11 @@ def evaluate(asked: Asked, output: Path) -> None:
     told_of_look = looks.told(chosen, asked.about)  # the figures are there now, and are seen next
     standards = dict(Counter(row["reference_standard"] for row in rows))
     summary = {**task.summary(rows, data), "reference_standards": standards, **told_of_look}
-    assert task.asked is not None
     cases = Cases(rows)
     wanted = plan.Plan(
         model.experiment.task.name,
         data,
-        task.asked(data),
+        task.asked(data) if task.asked else plan.Asked(()),
         Draws(resamples=asked.options.resamples),
         asked.points,
         asked.options.cost_of_miss,
@@ -110,17 +111,18 @@ def evaluate(asked: Asked, output: Path) -> None:
         test_set=told_of_look.get("test_set", {}),
         **others,
     )
-    told = task_module.as_json(report.of(cases, wanted, {**_about(asked), **told_of_look, "notes": _notes(summary)}))
+    about = {**_about(asked), **told_of_look, "notes": list(task.notes(summary)) if task.notes else []}
+    told = task_module.as_json(report.of(cases, wanted, about))
     calls = next((point.threshold for point in asked.points if point.name == boxes.POINT), summary.get("threshold"))
-    listed = task.listed(rows, {**summary, "threshold": calls}, data)
-    assert task.drawn is not None
-    pictures = task.drawn(scoring.shown(model.answer, task.pick(listed, data), chosen), listed, summary, data)
-    html, drawings = page.page(told, [pictures], runs.history(model.run))
+    as_called = {**summary, "threshold": calls}
+    listed = task.listed(rows, as_called, data)
+    document, drawings = _page(asked, told, listed, as_called)
     outputs.write_json(output / REPORT, told)
     outputs.write_json(output / SUMMARY, task_module.as_json(summary))
     _write_cases(listed, output)
-    if perturbed:
-        _write_perturbed(perturbed, output)
+    evaluation_tables.write(output / evaluation_tables.ROBUSTNESS, perturbed)
+    evaluation_tables.write(output / evaluation_tables.TRAINED_ON, wanted.trained_on)
+    evaluation_tables.write(output / evaluation_tables.READERS, wanted.readers)
     if model.experiment.task.name == "detection":
         rank = len(data.image_size)
         columns = box_table.columns(rank)
@@ -129,12 +131,20 @@ def evaluate(asked: Asked, output: Path) -> None:
     (output / FIGURES).mkdir()
     for name, content in figure_files.files(drawings):
         (output / FIGURES / name).write_bytes(content)
-    outputs.write_text(output / PAGE, html)
+    outputs.write_text(output / PAGE, document)
 
 
-def _write_perturbed(perturbed: Sequence[Mapping[str, Any]], output: Path) -> None:
-    header = list(dict.fromkeys(name for row in perturbed for name in row))
-    outputs.write_csv(output / ROBUSTNESS, header, [[_cell(row.get(name)) for name in header] for row in perturbed])
+def _page(
+    asked: Asked, told: Mapping[str, Any], listed: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> tuple[str, Sequence[parts.Drawing]]:
+    """Returns the page and its plots; a task that draws no pictures for it has a page of its own, which is embedded."""
+    model, data, task = asked.model, asked.model.experiment.data, asked.model.task
+    shown = scoring.shown(model.answer, task.pick(listed, data), asked.chosen)
+    history = runs.history(model.run)
+    if task.drawn:
+        return page.page(told, task.drawn(shown, listed, summary, data), history)
+    own = task.page(page.title(told), summary, listed, shown, history, data)
+    return page.page(told, history=history, own=own) if html.is_ours(own) else (own, [])
 
 
 def _perturbed(asked: Asked, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -153,6 +163,7 @@ def _about(asked: Asked) -> dict[str, Any]:
     manifest = runs.manifest(asked.model.run)
     chosen = asked.chosen
     return {
+        "left_out": dict(asked.left_out),
         "data": {"dataset": chosen.data.dataset, "split": chosen.split, "digest": shards.digest(chosen.folder)},
         "run": {
             "weights_sha256": manifest["weights_sha256"],
@@ -162,10 +173,6 @@ def _about(asked: Asked) -> dict[str, Any]:
             "radkit": radkit.__version__,
         },
     }
-
-
-def _notes(summary: Mapping[str, Any]) -> list[str]:
-    return list(summary.get("notes", ()))
 
 
 def _write_cases(listed: Sequence[Mapping[str, Any]], output: Path) -> None:

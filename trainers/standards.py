@@ -71,5 +71,18 @@ def choose(there: Counter[str], asked: Collection[str]) -> frozenset[str]:
     return frozenset(asked or there)
 
 
+def left_out(there: Counter[str], wanted: Collection[str]) -> dict[str, int]:
+    """Returns how many records of a split are not scored because of what their labels rest on, by reason.
+
+    >>> left_out(Counter({"histology": 3, "follow_up": 2}), {"histology"})
+    {'whose labels rest on follow up': 2}
+    """
+    return {
+        f"whose labels rest on {name.replace('_', ' ') if name != NOT_TOLD else 'what nobody told'}": count
+        for name, count in sorted(there.items())
+        if name not in wanted
+    }
+
+
 def _told(counts: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts))

@@ -35,14 +35,16 @@ def of(cases: Cases, plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         cases: The table.
         plan: What is measured of it.
-        about: What is known beside: data, run, test_set, look, notes.
+        about: What is known beside: data, run, test_set, look, notes; `left_out` (how many cases are not in the table, by
+            reason) goes into `cases`.
 
     Returns:
-        format, task, settings, cases (n, num_patients, reference_standards), operating_points, what `about` holds,
+        format, task, settings, cases (n, num_patients, left_out, reference_standards), operating_points, what `about` holds,
         figures (of all cases), and the sections: endpoints, confusion, agreement, lesions, sizes, subgroups, fairness,
         comparisons, readers, test_sets, failures, robustness; later (what radkit has no figures of yet), methods (a
         text). docs/evaluation.md says what is in each.
     """
+    beside = {name: value for name, value in about.items() if name != "left_out"}
     told: dict[str, Any] = {
         "format": FORMAT,
         "task": plan.task,
@@ -50,11 +52,11 @@ def of(cases: Cases, plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
         "cases": {
             "n": len(cases),
             "num_patients": cases.num_patients,
-            "left_out": {},
+            "left_out": dict(about.get("left_out", {})),
             "reference_standards": _standards(cases),
         },
         "operating_points": [dataclasses.asdict(point) for point in plan.points],
-        **about,
+        **beside,
         "figures": [measures.figure(measure, cases, plan.draws) for measure in plan.asked.measures],
         "endpoints": endpoints_told.tell(cases, plan),
         "confusion": confusion.tell(cases, plan),

@@ -176,4 +176,5 @@ TASK = Task(
     stream=streams.classification,
     asked=_asked,
     drawn=_drawn,
+    notes=_notes,
 )

@@ -45,8 +45,11 @@ def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[
     figures: dict[str, Any] = {}
     for value, label in enumerate(data.mask_labels, 1):
         figures[f"dice {label}"] = float(dice[value])
+    if not known.any():
+        # Masks that are empty because nobody drew them do not agree: nothing is known of this image.
+        figures = dict.fromkeys(figures, math.nan)
     return {
-        "dice": float(np.mean([dice[value] for value in values])),
+        "dice": float(np.mean([dice[value] for value in values])) if known.any() else math.nan,
         **figures,
         "ref_ml": int((reference > 0).sum()) * voxel_ml,
         "pred_ml": int((mask > 0).sum()) * voxel_ml,
@@ -54,19 +57,28 @@ def _case(record: Record, answer: Mapping[str, Any], data: config.Data) -> dict[
 
 
 def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str, Any]:
-    figures = {"mean Dice": _mean(cases, "dice")}
+    labelled = _labelled(cases)
+    figures = {"mean Dice": _mean(labelled, "dice")}
     for label in data.mask_labels:
-        figures[f"Dice, {label}"] = _mean(cases, f"dice {label}")
+        figures[f"Dice, {label}"] = _mean(labelled, f"dice {label}")
     return {
         "num_cases": len(cases),
         "num_patients": len({case["patient_id"] for case in cases}),
+        "num_unlabelled": len(cases) - len(labelled),
         "figures": figures,
         "score": figures["mean Dice"]["value"],
     }
 
 
+def _labelled(cases: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the cases in which somebody said of any voxel what is there."""
+    return [case for case in cases if not math.isnan(case["dice"])]
+
+
 def _mean(cases: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
     """The mean over cases, with an interval over patients."""
+    if not cases:
+        return {"value": math.nan, "low": math.nan, "high": math.nan}
     values = [case[name] for case in cases]
     patients = [case["patient_id"] for case in cases]
     interval = metrics.METRICS["bootstrap_ci"](metric="mean", y_true=None, y_score=values, cluster=patients)
@@ -74,7 +86,8 @@ def _mean(cases: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
 
 
 def _pick(cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[int]:
-    order = sorted(range(len(cases)), key=lambda i: (cases[i]["dice"], cases[i]["name"]))
+    places = [i for i, case in enumerate(cases) if not math.isnan(case["dice"])] or list(range(len(cases)))
+    order = sorted(places, key=lambda i: (cases[i]["dice"], cases[i]["name"]))
     return sorted({order[0], order[len(order) // 2], order[-1]}, key=order.index)
 
 
@@ -89,10 +102,10 @@ def _page(
     from radkit.reports import evaluation  # matplotlib is an extra, wanted only here
 
     drawn = [_example(one, cases[one.index]) for one in shown]
-    listed = [dict(case) for case in cases]
-    if not all(math.isfinite(case["ref_ml"]) for case in cases):
-        listed = [{name: case[name] for name in case if name not in ("ref_ml", "pred_ml")} for case in cases]
-    return evaluation.segmentation_page(title, summary, listed, data.mask_labels, drawn, [], history)
+    listed = [dict(case) for case in _labelled(cases)]
+    if not all(math.isfinite(case["ref_ml"]) for case in listed):
+        listed = [{name: case[name] for name in case if name not in ("ref_ml", "pred_ml")} for case in listed]
+    return evaluation.segmentation_page(title, summary, listed, data.mask_labels, drawn, _notes(summary), history)
 
 
 def _drawn(
@@ -107,8 +120,9 @@ def _drawn(
 def _example(one: Shown, case: Mapping[str, Any]) -> Any:
     from radkit.reports import evaluation
 
+    said = "nobody labelled it" if math.isnan(case["dice"]) else f"mean Dice {case['dice']:.3f}"
     return evaluation.Case(
-        caption=f"{case['name']}, mean Dice {case['dice']:.3f}",
+        caption=f"{case['name']}, {said}",
         image=_slices(one.record["values"][..., 0]),
         reference=_slices(one.record["mask"][..., 0]),
         predicted=_slices(one.answer["mask"]),
@@ -127,9 +141,17 @@ def _slices(image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 3 else image[None]
 
 
+def _notes(summary: Mapping[str, Any]) -> list[str]:
+    unlabelled = summary.get("num_unlabelled", 0)
+    if not unlabelled:
+        return []
+    plural = "" if unlabelled == 1 else "s"
+    return [f"Nobody labelled anything in {unlabelled} case{plural}: no figure counts them."]
+
+
 def _headline(summary: Mapping[str, Any]) -> str:
     dice = summary["figures"]["mean Dice"]
-    return f"mean Dice {spell_interval(dice)}, n = {summary['num_cases']}"
+    return f"mean Dice {spell_interval(dice)}, n = {summary['num_cases'] - summary.get('num_unlabelled', 0)}"
 
 
 def _asked(data: config.Data) -> plan.Asked:
@@ -160,4 +182,5 @@ TASK = Task(
     asked=_asked,
     detail=_detail,
     drawn=_drawn,
+    notes=_notes,
 )

@@ -60,6 +60,7 @@ class Task:
         asked: The config's data section -> what a clinical evaluation measures of its cases.
         detail: (record, answer, data) -> figures of a case beside `case`'s that only an evaluation takes the time for.
         drawn: (shown, cases, summary, data) -> HTML of the cases in pictures.
+        notes: The summary -> what a reader must know before any figure; None: nothing.
     """
 
     num_outputs: Callable[[config.Data], int]
@@ -79,6 +80,7 @@ class Task:
     asked: Callable[[config.Data], plan.Asked] | None = None
     detail: Callable[[Record, Mapping[str, Any], config.Data], dict[str, Any]] | None = None
     drawn: Callable[[Sequence[Shown], Sequence[Mapping[str, Any]], Mapping[str, Any], config.Data], str] | None = None
+    notes: Callable[[Mapping[str, Any]], Sequence[str]] | None = None
 
 
 def stream_of(task: Task, data: config.Data) -> streams.Stream | None:
