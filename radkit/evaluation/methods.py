@@ -42,9 +42,8 @@ def _cases(report: Mapping[str, Any]) -> str:
         words.append(f"The reference standard was {listed}.")
     left_out = {name: count for name, count in (cases.get("left_out") or {}).items() if count}
     if left_out:
-        words.append(
-            f"Not evaluated were {_listed(f'{_counted(count, 'case')} {name}' for name, count in left_out.items())}."
-        )
+        listed = _listed(f"{_counted(count, 'case')} {name}" for name, count in left_out.items())
+        words.append(f"Not evaluated were {listed}.")
     return " ".join(words)
 
 

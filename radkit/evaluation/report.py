@@ -35,12 +35,12 @@ def of(cases: Cases, plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         cases: The table.
         plan: What is measured of it.
-        about: What is known beside: data, run, test_set, look, notes; `left_out` (how many cases are not in the table, by
-            reason) goes into `cases`.
+        about: What is known beside: data, run, test_set, look, notes; `left_out` (how many cases are not in the table,
+            by reason) goes into `cases`.
 
     Returns:
-        format, task, settings, cases (n, num_patients, left_out, reference_standards), operating_points, what `about` holds,
-        figures (of all cases), and the sections: endpoints, confusion, agreement, lesions, sizes, subgroups, fairness,
+        format, task, settings, cases (n, num_patients, left_out, reference_standards), operating_points, what `about`
+        holds, figures (of all cases), and the sections: endpoints, confusion, agreement, lesions, sizes, subgroups, fairness,
         comparisons, readers, test_sets, failures, robustness; later (what radkit has no figures of yet), methods (a
         text). docs/evaluation.md says what is in each.
     """
