@@ -42,7 +42,8 @@ def tune(name: str, model: models.Model, round_s: float = ROUND_S) -> str:
     cpus = os.cpu_count() or 1
     clients = max(4, 2 * cpus)
     candidates = [settings.Settings(workers) for workers in sorted({1, cpus, 2 * cpus})]
-    candidates += [settings.Settings(cpus, batching=settings.Batching(size)) for size in BATCHES]
+    joined_ones = [settings.Batching(size, measured=True) for size in BATCHES]
+    candidates += [settings.Settings(cpus, batching=one) for one in joined_ones]
     runners = [batching.Runner(model, one) for one in candidates]
     for runner in runners:  # each size of batch is made ready before it is measured
         rate(runner, asked, clients, min(round_s, 0.2))

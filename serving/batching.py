@@ -2,7 +2,8 @@
 
 A run takes what has come while it waited for its turn, so that a call alone is never held up (unless a file of
 parameters sets a timeout). Inputs are joined only where their dtypes and all sizes but the first are equal. A run that
-fails is repeated call by call: one bad input does not spoil its neighbours' answers.
+fails is repeated call by call: one bad input does not spoil its neighbours' answers. Where joining is not known to be
+faster, the first batches tell (`serving.trials`), and calls go alone where it is not.
 """
 
 import threading
@@ -13,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from serving import models, queueing, refusals, settings, signatures
+from serving import models, queueing, refusals, settings, signatures, trials
 
 Arrays = Mapping[str, np.ndarray]
+_MOST_TRIALS = 64  # one for each size of image
 
 
 @dataclass(eq=False)
@@ -63,6 +65,7 @@ class Runner:
         self._gate = queueing.Gate(chosen.workers, chosen.most_waiting)
         self._lock = threading.Lock()
         self._open: dict[Any, _Batch] = {}
+        self._trials: dict[Any, trials.Trial] = {}
         self._joinable = {name for name, signature in model.signatures.items() if _rows_are_free(signature)}
 
     def answer(
@@ -81,7 +84,18 @@ class Runner:
         rows = _rows(inputs) if self._chosen.batching and name in self._joinable else None
         if rows is None or self._chosen.batching is None or rows >= self._chosen.batching.max_batch_size:
             return self._alone(name, inputs, wanted, ends)
-        return self._together(name, _Call(inputs, rows), wanted, ends, self._chosen.batching)
+        key = (name, tuple(wanted), tuple((k, a.dtype, a.shape[1:]) for k, a in sorted(inputs.items())))
+        trial = None if self._chosen.batching.measured else self._trial(key)
+        if trial is not None and trial.is_off:
+            trial.passed(rows)
+            return self._alone(name, inputs, wanted, ends)
+        return self._together(key, _Call(inputs, rows), ends, self._chosen.batching, trial)
+
+    def _trial(self, key: Any) -> trials.Trial:
+        with self._lock:
+            if key not in self._trials and len(self._trials) >= _MOST_TRIALS:
+                self._trials.clear()
+            return self._trials.setdefault(key, trials.Trial())
 
     def _alone(self, name: str, inputs: Arrays, wanted: list[str], ends: float | None) -> dict[str, np.ndarray]:
         self._gate.enter(_left(ends))
@@ -102,9 +116,8 @@ class Runner:
         return outputs
 
     def _together(
-        self, name: str, call: _Call, wanted: list[str], ends: float | None, how: settings.Batching
+        self, key: Any, call: _Call, ends: float | None, how: settings.Batching, trial: trials.Trial | None
     ) -> dict[str, np.ndarray]:
-        key = (name, tuple(wanted), tuple((k, a.dtype, a.shape[1:]) for k, a in sorted(call.inputs.items())))
         with self._lock:
             batch = self._open.get(key)
             if batch is not None and batch.rows + call.rows <= how.max_batch_size:
@@ -116,13 +129,13 @@ class Runner:
                 batch, leads = _Batch([call]), True
                 self._open[key] = batch
         if leads:
-            self._lead(key, batch, name, wanted, ends, how)
+            self._lead(key, batch, ends, how, trial)
         elif not call.done.wait(_left(ends)):
             refusals.late("the deadline passed while the call waited with others for its turn")
         return call.outcome()
 
     def _lead(
-        self, key: Any, batch: _Batch, name: str, wanted: list[str], ends: float | None, how: settings.Batching
+        self, key: Any, batch: _Batch, ends: float | None, how: settings.Batching, trial: trials.Trial | None
     ) -> None:
         """Waits for the turn and answers every call of the batch, whatever becomes of the leader's own."""
         try:
@@ -133,11 +146,18 @@ class Runner:
                 call.error = refusal
                 call.done.set()
             return
+        started = time.perf_counter()
         try:
             if how.timeout_s:
                 batch.filled.wait(how.timeout_s)
             self._close(key, batch)
-            self._answer(batch.calls, name, wanted, how, ends)
+            waited_s = time.perf_counter() - started
+            joins = len(batch.calls) > 1 and (trial is None or trial.joins())
+            joined = joins and self._run_joined(key, batch.calls, how)
+            self._run_apart(key, batch.calls, ends)
+            if trial is not None and len(batch.calls) > 1:
+                spent_s = time.perf_counter() - started - (0.0 if joins else waited_s)
+                trial.ran(joins, batch.rows, spent_s if joined or not joins else float("inf"))
         finally:
             self._gate.leave()
 
@@ -158,15 +178,17 @@ class Runner:
             if self._open.get(key) is batch:
                 del self._open[key]
 
-    def _answer(
-        self, calls: list[_Call], name: str, wanted: list[str], how: settings.Batching, ends: float | None
-    ) -> None:
-        if len(calls) > 1:
-            try:
-                joined = self._run(name, _joined(calls, how.allowed_sizes), wanted)
-                _share(calls, joined)
-            except (models.ModelFailed, ValueError):
-                pass  # asked again one by one below
+    def _run_joined(self, key: Any, calls: list[_Call], how: settings.Batching) -> bool:
+        name, wanted, _ = key
+        try:
+            _share(calls, self._run(name, _joined(calls, how.allowed_sizes), wanted))
+        except (models.ModelFailed, ValueError):
+            return False  # asked again one by one
+        return True
+
+    def _run_apart(self, key: Any, calls: list[_Call], ends: float | None) -> None:
+        """Answers the calls that have no answer yet."""
+        name, wanted, _ = key
         for call in calls:
             if call.outputs is None:
                 try:

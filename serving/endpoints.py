@@ -1,19 +1,19 @@
 """The gRPC side of the server: sockets, threads, limits, deadlines, TLS; what is answered stands in `service`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass
 
 import grpc
 
 from radkit.errors import UserError
-from serving import audit, configs_text, health, message_table, messages, reflection, service
+from serving import audit, configs_text, health, message_table, messages, patience, reflection, service
 from serving.refusals import Refusal
 
 # A deadline further away than this is none: gRPC gives the end of time to calls that have no deadline.
 _NEVER_S = 1e8
 # Threads beside those that answer or wait: for health, and for clients that send slowly.
-SPARE_THREADS = 32
+SPARE_THREADS = 96
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Door:
         host: Address to listen on.
         port: 0 takes a free one.
         threads: Calls that may be read, wait or be answered at a time; beyond twice as many they are refused.
+            Of those that come in slowly half as many are borne with.
         max_message_bytes: The largest request.
         tls: Keys; None does not encrypt.
         socket: Path of a socket to listen on, too; empty for none.
@@ -57,7 +58,7 @@ def start(answers: service.Service, state: health.Health, door: Door) -> tuple[g
     }
     server = grpc.server(
         futures.ThreadPoolExecutor(door.threads, thread_name_prefix="serving"),
-        handlers=handlers(answers, state),
+        handlers=handlers(answers, state, door.threads // 2),
         options=list(options.items()),
         maximum_concurrent_rpcs=2 * door.threads + health.MOST_WATCHERS,
     )
@@ -83,14 +84,16 @@ def _listen(server: grpc.Server, address: str, tls: configs_text.Tls | None) -> 
         return 0
 
 
-def handlers(answers: service.Service, state: health.Health) -> list[grpc.GenericRpcHandler]:
+def handlers(answers: service.Service, state: health.Health, most_slow: int) -> list[grpc.GenericRpcHandler]:
     """Returns what a grpc server registers.
 
     Requests are taken as bytes and decoded in `service`, since gRPC's own decoding would answer a broken message with
-    INTERNAL instead of INVALID_ARGUMENT.
+    INTERNAL instead of INVALID_ARGUMENT. They are read as a stream of one, so that one that never gets whole can be
+    given up.
     """
+    slow = patience.Patience(most_slow)
     groups: dict[str, dict[str, grpc.RpcMethodHandler]] = {
-        name: {method: grpc.unary_unary_rpc_method_handler(_guarded(answers, method)) for method in methods}
+        name: {method: grpc.stream_unary_rpc_method_handler(_guarded(answers, method, slow)) for method in methods}
         for name, methods in message_table.SERVICES.items()
         if name in (messages.PREDICTION_SERVICE, messages.MODEL_SERVICE)
     }
@@ -100,10 +103,16 @@ def handlers(answers: service.Service, state: health.Health) -> list[grpc.Generi
     return [grpc.method_handlers_generic_handler(name, group) for name, group in groups.items()]
 
 
-def _guarded(answers: service.Service, name: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+def _guarded(
+    answers: service.Service, name: str, slow: patience.Patience
+) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
     method = answers.methods[name]
 
-    def call(request: bytes, context: grpc.ServicerContext) -> bytes:
+    def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        with slow.with_client(context.cancel):
+            request = next(requests, None)
+        if request is None:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call came without a request")
         if not context.is_active():  # the client gave up while the call waited for a thread
             context.abort(grpc.StatusCode.CANCELLED, "the call was given up before it began")
         left_s = context.time_remaining()

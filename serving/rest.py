@@ -8,6 +8,7 @@
 Source: TensorFlow Serving, g3doc/api_rest.md; codes as its http_server.cc maps them.
 """
 
+import contextlib
 import http.server
 import json
 import re
@@ -24,7 +25,20 @@ from typing import Any
 import grpc
 
 from radkit.errors import UserError
-from serving import answering, audit, configs_text, counters, examples, messages, models, refusals, rest_json, service
+from serving import (
+    answering,
+    audit,
+    configs_text,
+    counters,
+    examples,
+    messages,
+    models,
+    patience,
+    refusals,
+    rest_bodies,
+    rest_json,
+    service,
+)
 from serving.refusals import Refusal
 
 _PATH = re.compile(
@@ -56,7 +70,7 @@ class Door:
     Attributes:
         host: Address to listen on.
         port: 0 takes a free one.
-        threads: Connections at a time; more are told to come back.
+        threads: Connections at a time; more are told to come back. From half of them on, slow ones are let go.
         timeout_s: Of an answer, and of a client that sends or takes nothing.
         max_body_bytes: The largest request.
         tls: Keys; None does not encrypt.
@@ -84,6 +98,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, answers: service.Service, door: Door) -> None:
         self.answers, self.door = answers, door
         self._room = threading.BoundedSemaphore(door.threads)
+        self.patience = patience.Patience(door.threads // 2)
         self._context = _context(door.tls) if door.tls else None
         if ":" in door.host:
             self.address_family = socket.AF_INET6
@@ -112,10 +127,12 @@ class Server(http.server.ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answers a connection until its client ends it."""
+        plain = request
         try:
             request.settimeout(self.door.timeout_s)
             if self._context is not None:  # shaking hands takes as long as the client likes, so not before now
-                request = self._context.wrap_socket(request, server_side=True)
+                with self.patience.with_client(lambda: _cut(plain)):
+                    request = self._context.wrap_socket(request, server_side=True)
             super().process_request_thread(request, client_address)
         except OSError:
             self.shutdown_request(request)  # no handshake: no client of ours
@@ -124,6 +141,11 @@ class Server(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes in the middle of an answer is no failure, and its address goes into no log."""
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it went by itself
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _context(tls: configs_text.Tls) -> ssl.SSLContext:
@@ -150,6 +172,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Server
 
+    def handle_one_request(self) -> None:
+        """Answers a request; while it comes and the answer goes, the client's slowness is its own."""
+        with contextlib.ExitStack() as self._slow:
+            self._with_client()
+            super().handle_one_request()
+
+    def _with_client(self) -> None:
+        connection = self.connection
+        self._slow.enter_context(self.server.patience.with_client(lambda: _cut(connection)))
+
     def do_GET(self) -> None:
         """Answers states, metadata and figures."""
         path = self.path.partition("?")[0]
@@ -158,6 +190,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(200, answers.figures.page().encode(), counters.CONTENT_TYPE)
             return
         self._answer(b"")
+
+    def do_HEAD(self) -> None:
+        """Answers as GET does, without the words: load balancers ask so."""
+        self.do_GET()
 
     def do_POST(self) -> None:
         """Answers predict, classify and regress."""
@@ -180,36 +216,34 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         """Returns the request's body; None after an answer that there is none to be had."""
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        try:
+            body = rest_bodies.read(self.headers, self.rfile, self.server.door.max_body_bytes)
+        except rest_bodies.NoBody as refusal:
             self.close_connection = True
-            self._send(411, _error("Content-Length is needed"), "application/json")
+            self._send(refusal.code, _error(str(refusal)), "application/json")
+            self.wfile.flush()
+            rest_bodies.discard(self.rfile, refusal.left)
             return None
-        if int(length) > self.server.door.max_body_bytes:
-            self.close_connection = True
-            words = f"a body of {int(length)} bytes is too large; at most {self.server.door.max_body_bytes} are read"
-            self._send(413, _error(words), "application/json")
-            return None
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            self.close_connection = True
-            return None
+        self.close_connection = self.close_connection or body is None
         return body
 
     def _answer(self, body: bytes) -> None:
         answers, path = self.server.answers, self.path.partition("?")[0]
         found = _PATH.fullmatch(path)
         if not found or (self.command == "POST") != (found["verb"] or "/").startswith(":"):
-            self._send(404, _error("Malformed request: no such method and path"), "application/json")
+            code = 400 if path.startswith("/v1/") else 404
+            self._send(code, _error("Malformed request: no such method and path"), "application/json")
             return
         told = audit.Told(_METHODS.get(found["verb"], "GetModelStatus"), "REST", timeout_s=self.server.door.timeout_s)
         if answers.log is not None:
             told.request_id = audit.request_id(self.headers.get(audit.REQUEST_ID, ""))
+        self._slow.close()
         try:
-            reply = answers.call(lambda data, told: _reply(answers, found, data, told), body, told)
-            self._send(200, reply, "application/json", told.request_id)
+            code, reply = 200, answers.call(lambda data, told: _reply(answers, found, data, told), body, told)
         except Refusal as refusal:
-            self._send(_STATUS.get(refusal.code, 500), _error(str(refusal)), "application/json", told.request_id)
+            code, reply = _STATUS.get(refusal.code, 500), _error(str(refusal))
+        self._with_client()
+        self._send(code, reply, "application/json", told.request_id)
 
     def _send(self, code: int, body: bytes, kind: str, request_id: str = "") -> None:
         self.send_response(code)
@@ -224,7 +258,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
             self.send_header("Access-Control-Allow-Headers", "content-type")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 def _error(words: str) -> bytes:
@@ -235,7 +270,7 @@ def _reply(answers: service.Service, found: re.Match[str], body: bytes, told: au
     spec = messages.of("tensorflow.serving.ModelSpec")(name=found["name"])
     if found["version"]:
         if len(found["version"]) > 18:
-            refusals.missing("no version has a number of so many digits")
+            refusals.invalid("no version has a number of so many digits")
         spec.version.value = int(found["version"])
     if found["label"]:
         spec.version_label = found["label"]

@@ -25,11 +25,13 @@ class Batching:
         max_batch_size: Examples of one run.
         timeout_s: How long a run waits for more to come when it could begin.
         allowed_sizes: Runs are filled up to one of these; empty means any.
+        measured: Whether joining is known to be faster; otherwise the first calls tell (`serving.trials`).
     """
 
     max_batch_size: int = MAX_BATCH_SIZE
     timeout_s: float = 0.0
     allowed_sizes: tuple[int, ...] = ()
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def read(folder: Path) -> Settings | None:
         batching = told["batching"]
         if batching is not None:
             sizes = tuple(int(size) for size in batching["allowed_sizes"])
-            batching = Batching(int(batching["max_batch_size"]), float(batching["timeout_s"]), sizes)
+            batching = Batching(int(batching["max_batch_size"]), float(batching["timeout_s"]), sizes, measured=True)
         return Settings(max(1, int(told["workers"])), batching=batching)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged; remove it, or measure again with radkit serve --autotune") from error

@@ -40,9 +40,9 @@ def of(cases: Cases, plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         format, task, settings, cases (n, num_patients, left_out, reference_standards), operating_points, what `about`
-        holds, figures (of all cases), and the sections: endpoints, confusion, agreement, lesions, sizes, subgroups, fairness,
-        comparisons, readers, test_sets, failures, robustness; later (what radkit has no figures of yet), methods (a
-        text). docs/evaluation.md says what is in each.
+        holds, figures (of all cases), and the sections: endpoints, confusion, agreement, lesions, sizes, subgroups,
+        fairness, comparisons, readers, test_sets, failures, robustness; later (what radkit has no figures of yet),
+        methods (a text). docs/evaluation.md says what is in each.
     """
     beside = {name: value for name, value in about.items() if name != "left_out"}
     told: dict[str, Any] = {

@@ -1,9 +1,10 @@
 """Recomputes a report's numbers from the tables beside it, with nothing of radkit.
 
-    python -m tests.evaluation.recomputed evaluation [other_model=evaluation_of_it ...]
+    python -m tests.evaluation.recomputed evaluation [name=other_evaluation ...]
 
-Reads `report.json`, `cases.csv`, of detectors `boxes.csv`, of perturbed images `robustness.csv`. Prints what
-differs and which numbers it could not recompute; exit status 1 if there are such.
+Reads `report.json`, `cases.csv`, of detectors `boxes.csv`, of perturbed images `robustness.csv`, of cases trained on
+`trained_on.csv`, of readers `readers.csv`; evaluations that it was held against are named. Prints what differs and
+which numbers it could not recompute; exit status 1 if there are such.
 """
 
 import csv
@@ -133,14 +134,18 @@ class Job:
         table: Its cases.
         beside: Other models' cases by name.
         perturbed: Cases answered again; None: none.
-        boxes: Rows of boxes; None: no detector.
+        trained_on: Cases that the model learned from; None: not known.
+        readers: Rows of the readers' table.
+        reports: Other evaluations' reports by name.
     """
 
     ledger: Ledger
     table: Table
     beside: Mapping[str, Table] = field(default_factory=dict)
     perturbed: Table | None = None
-    boxes: Table | None = None
+    trained_on: Table | None = None
+    readers: Sequence[Mapping[str, str]] = ()
+    reports: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def report(self) -> Any:
@@ -191,14 +196,31 @@ def recompute(folder: Path, beside: Mapping[str, Path] | None = None) -> Ledger:
     """Returns the report of a folder, with what differs and what could not be recomputed."""
     from tests.evaluation import recomputed_sections
 
-    ledger = Ledger(json.loads((folder / "report.json").read_text(encoding="utf-8")))
-    table = read(folder / "cases.csv")
-    assert table is not None
-    others = {name: read(other / "cases.csv") for name, other in (beside or {}).items()}
-    known = {name: other for name, other in others.items() if other is not None}
-    job = Job(ledger, table, known, read(folder / "robustness.csv"), read(folder / "boxes.csv"))
+    named = beside or {}
+    ledger, readers = Ledger(_report(folder)), read(folder / "readers.csv")
+    job = Job(
+        ledger,
+        _cases(folder),
+        {name: _cases(other) for name, other in named.items()},
+        read(folder / "robustness.csv"),
+        read(folder / "trained_on.csv"),
+        readers.rows if readers else (),
+        {name: _report(other) for name, other in named.items()},
+    )
     recomputed_sections.check(job)
     return ledger
+
+
+def _report(folder: Path) -> Any:
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def _cases(folder: Path) -> Table:
+    from tests.evaluation import recomputed_detection
+
+    table, boxes = read(folder / "cases.csv"), read(folder / "boxes.csv")
+    assert table is not None
+    return table if boxes is None else recomputed_detection.joined(table, boxes.rows)
 
 
 def main(argv: Sequence[str]) -> int:

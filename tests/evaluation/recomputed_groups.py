@@ -1,7 +1,7 @@
 """Subgroups, fairness, comparisons and robustness of a report, recomputed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +58,17 @@ def rate(job: Job, name: str, endpoint: str, threshold: float, table: Table | No
     from tests.evaluation import recomputed_sections
 
     table = table or job.table
-    (question,) = recomputed_sections.questions(job.report["task"], table, [endpoint])
-    y, s = question.truth, question.score
-    is_yes = name == "sensitivity"
+    names = [one["name"] for one in job.report["endpoints"]]
+    (question,) = recomputed_sections.questions(job.report["task"], table, [endpoint], names)
+    return of_calls(job, name, question.truth, question.score, threshold)
+
+
+def of_calls(job: Job, name: str, y: np.ndarray, s: np.ndarray, threshold: float) -> Asked:
+    """Returns a rate of calls by truth and scores, nan unknown or not answered."""
     whole = np.nan_to_num({"sensitivity": y, "share called positive": np.ones_like(y)}.get(name, 1 - y))
     whole = np.where(np.isnan(y), 0.0, whole)
     called = np.where(np.isnan(s), 1.0 if name in ("specificity", "false positive rate") else 0.0, s >= threshold)
     part = whole * (1 - called if name == "specificity" else called)
-    del is_yes
 
     def of(rows: np.ndarray) -> float:
         return plain.share(part[rows].sum(), whole[rows].sum())
@@ -78,6 +81,12 @@ def rate(job: Job, name: str, endpoint: str, threshold: float, table: Table | No
     return Asked(of, whole > 0, closed)
 
 
+def thresholds(points: Sequence[Any]) -> Callable[[str], float]:
+    """Returns from which score a question is called yes; of images that of boxes where it has none of its own."""
+    at = {one["name"]: one["threshold"] for one in points if one["threshold"] is not None}
+    return lambda name: float(at.get(name, at.get("boxes", math.nan)))
+
+
 def asked(job: Job, name: str, table: Table | None = None, points: Sequence[Any] | None = None) -> Asked:
     """Returns a figure that groups are told by, by its name."""
     from tests.evaluation import recomputed_sections
@@ -86,8 +95,7 @@ def asked(job: Job, name: str, table: Table | None = None, points: Sequence[Any]
     if kind in ("sensitivity", "specificity"):
         endpoint = endpoint or job.report["endpoints"][0]["name"]
         points = job.report["operating_points"] if points is None else points
-        threshold = next(one["threshold"] for one in points if one["name"] == endpoint)
-        return rate(job, kind, endpoint, threshold, table)
+        return rate(job, kind, endpoint, thresholds(points)(endpoint), table)
     found = recomputed_sections.measure(job, name, table)
     return Asked(found.of, found.known, found.closed)
 
@@ -102,7 +110,7 @@ def check(job: Job) -> None:
         _robustness(job, job.perturbed)
 
 
-def _difference(job: Job, path: tuple[Any, ...], this: Found, other: Found, n: int, table: Table) -> float:
+def difference(job: Job, path: tuple[Any, ...], this: Found, other: Found, n: int, table: Table) -> float:
     """Checks a difference; returns its p value."""
     with np.errstate(invalid="ignore"):
         apart, value = this.drawn - other.drawn, this.value - other.value
@@ -122,7 +130,8 @@ def _difference(job: Job, path: tuple[Any, ...], this: Found, other: Found, n: i
     return float(p)
 
 
-def _corrected(job: Job, places: list[tuple[tuple[Any, ...], float]]) -> None:
+def corrected(job: Job, places: list[tuple[tuple[Any, ...], float]]) -> None:
+    """Checks p values corrected by Holm's method."""
     for (path, _), value in zip(places, plain.holm([p for _, p in places])):
         job.ledger.check((*path, "p_adjusted"), value)
 
@@ -134,7 +143,7 @@ def _subgroups(job: Job) -> None:
         members = members_of(table, said["fact"], said["value"])
         patients = table.patients(members)
         counted = {"n": int(members.sum()), "num_patients": patients, "enough": patients >= _FEWEST}
-        job.ledger.check(path, {**counted, "positives": _positives(job, members)})
+        job.ledger.check(path, {**counted, "positives": _positives(job, table, members), **_trained(job, said)})
         found = {}
         for number, figure in enumerate(said["figures"]):
             one = asked(job, figure["name"])
@@ -147,28 +156,37 @@ def _subgroups(job: Job) -> None:
             about = one.known & ~members
             rest = Found(one.of(np.flatnonzero(about)), job.drawn(one.of, about), about)
             n, where = int((here.about | about).sum()), (*path, "differences", number)
-            places.append((where, _difference(job, where, here, rest, n, table)))
-    _corrected(job, places)
+            places.append((where, difference(job, where, here, rest, n, table)))
+    corrected(job, places)
 
 
-def _positives(job: Job, members: np.ndarray) -> dict[str, float]:
+def _trained(job: Job, said: Any) -> dict[str, Any]:
+    """Returns how many cases of a group were trained on."""
+    learned = job.trained_on
+    if learned is None:
+        return {"n_train": None, "num_patients_train": None, "positives_train": None}
+    members = members_of(learned, said["fact"], said["value"])
+    told = {"n_train": int(members.sum()), "num_patients_train": learned.patients(members)}
+    return {**told, "positives_train": _positives(job, learned, members)}
+
+
+def _positives(job: Job, table: Table, members: np.ndarray) -> dict[str, float]:
     from tests.evaluation import recomputed_sections
 
-    if not job.report["endpoints"]:
-        return {}
-    names = [one["name"] for one in job.report["endpoints"]]
-    listed = recomputed_sections.questions(job.report["task"], job.table, names)
-    return {one.name: float(np.nansum(one.truth[members])) for one in listed}
+    task, names = job.report["task"], [one["name"] for one in job.report["endpoints"]]
+    classes = recomputed_sections.class_names(job.table)
+    truths = {name: recomputed_sections.truth(task, table, names, name, classes) for name in names}
+    return {name: float(np.nansum(truth[members])) for name, truth in truths.items()}
 
 
 def _fairness(job: Job, path: tuple[Any, ...], said: Any) -> None:
     table = job.table
     groups = [members_of(table, said["fact"], group["value"]) for group in said["groups"]]
     compared, untold = np.any(groups, axis=0), members_of(table, said["fact"], "not told")
-    points = {one["name"]: one["threshold"] for one in job.report["operating_points"]}
+    threshold = thresholds(job.report["operating_points"])(said["endpoint"]) if said["endpoint"] else math.nan
     told = {"n": int(compared.sum()), "num_patients": table.patients(compared)}
     told |= {"num_too_few": int((~compared & ~untold).sum()), "num_not_told": int((~compared & untold).sum())}
-    job.ledger.check(path, {**told, "threshold": points.get(said["endpoint"], math.nan)})
+    job.ledger.check(path, {**told, "threshold": threshold})
     found: dict[str, list[Found]] = {}
     for place, (group, members) in enumerate(zip(said["groups"], groups)):
         here = (*path, "groups", place)
@@ -205,7 +223,7 @@ def _gap(job: Job, path: tuple[Any, ...], kinds: list[list[Found]]) -> None:
     patients = min((job.table.patients(one.about) for one in listed if not math.isnan(one.value)), default=0)
     low, high = plain.interval(value, drawn, patients, job.settings["level"])
     n = int(np.any([one.about for one in listed], axis=0).sum())
-    told = {"value": value, "low": low, "high": high, "n": n, "num_undefined": int(np.isnan(drawn).sum())}
+    told = {"value": value, "low": low, "high": high, "n": n, "num_undefined": int((~np.isfinite(drawn)).sum())}
     job.ledger.check(path, told)
 
 
@@ -230,7 +248,7 @@ def _comparisons(job: Job) -> None:
             where = (*path, "tests", number)
             of = _delong_test if test["test"] == "DeLong" else _mcnemar
             places.append((where, of(job, where, test, here, there)))
-    _corrected(job, places)
+    corrected(job, places)
 
 
 def _paired(job: Job, path: tuple[Any, ...], name: str, tables: tuple[Table, Table], said: Any) -> float:
@@ -248,7 +266,7 @@ def _paired(job: Job, path: tuple[Any, ...], name: str, tables: tuple[Table, Tab
     for one, table in zip(both, tables):
         found.append(Found(one.of(np.flatnonzero(known)), job.drawn(one.of, known, table), known))
     job.ledger.check(path, {"this": found[0].value, "other": found[1].value})
-    return _difference(job, path, found[0], found[1], int(known.sum()), tables[0])
+    return difference(job, path, found[0], found[1], int(known.sum()), tables[0])
 
 
 def _two(job: Job, path: tuple[Any, ...], test: Any, tables: tuple[Table, Table]) -> Any:
@@ -256,7 +274,8 @@ def _two(job: Job, path: tuple[Any, ...], test: Any, tables: tuple[Table, Table]
     from tests.evaluation import recomputed_sections
 
     task = job.report["task"]
-    this, that = (recomputed_sections.questions(task, table, [test["endpoint"]])[0] for table in tables)
+    names = [one["name"] for one in job.report["endpoints"]]
+    this, that = (recomputed_sections.questions(task, table, [test["endpoint"]], names)[0] for table in tables)
     kept = np.isin(this.truth, (0, 1))
     missing = this.unanswered[kept], that.unanswered[kept]
     told = {"n": int(kept.sum()), "left_out": int((~kept).sum()), "unanswered": int((missing[0] | missing[1]).sum())}
@@ -281,12 +300,9 @@ def _mcnemar(job: Job, path: tuple[Any, ...], test: Any, here: Table, there: Tab
     at = test["threshold_this"], test["threshold_other"]
     right, other = (((s >= t) == (y == 1)) & ~gone for s, t, gone in zip(scores, at, missing))
     only, only_other = int((right & ~other).sum()), int((other & ~right).sum())
-    apart = only + only_other
-    p = plain.stats.binomtest(only, apart).pvalue if apart else 1.0
-    squared = max(0.0, abs(only - only_other) - 1) ** 2 / apart if apart else 0.0
-    told = {"only_this_right": only, "only_other_right": only_other, "p": p, "chi2_corrected": squared}
+    told = plain.mcnemar(only, only_other, y.size)
     job.ledger.check(path, told)
-    return float(p)
+    return told["p"]
 
 
 def _robustness(job: Job, perturbed: Table) -> None:

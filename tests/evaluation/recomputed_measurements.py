@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tests.evaluation import recomputed_lesions
 from tests.evaluation import recomputed_statistics as plain
 from tests.evaluation.recomputed import Job, Statistic, Table
 
 _FEWEST = 5
+_MOST_POINTS = 2000
 _UNITS = {"ref_ml": "mL", "ref_cm2": "cm2"}
 _COLUMNS = {"mean Dice": "dice", "Dice": "dice ", "HD95": "hd95_mm ", "ASSD": "assd_mm ", "NSD": "nsd "}
 
@@ -67,12 +69,22 @@ def check(job: Job) -> None:
     """Recomputes what stands in a report beside its figures and questions."""
     for place, said in enumerate(job.report["agreement"]):
         _agreement(job, ("agreement", place), said)
-    if job.report["lesions"] is not None:
+    if job.report["task"] == "detection":
+        recomputed_lesions.check(job)
+    elif job.report["lesions"] is not None:
         _parts(job)
-    if job.report["sizes"] is not None:
+    if job.report["sizes"] is not None and job.report["task"] != "detection":
         _sizes(job)
     if job.report["failures"] is not None:
         _failures(job)
+
+
+def _measured(job: Job, said: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns what reference and model measured, nan unknown or undefined, and of which case."""
+    if job.report["task"] == "detection":
+        return recomputed_lesions.pairs(job)
+    truth, found = _columns_of(said, job.table)
+    return np.where(labelled(job.table), truth, np.nan), found, np.arange(len(job.table))
 
 
 def _columns_of(said: Any, table: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -85,44 +97,45 @@ def _columns_of(said: Any, table: Table) -> tuple[np.ndarray, np.ndarray]:
 
 def _agreement(job: Job, path: tuple[Any, ...], said: Any) -> None:
     table, level = job.table, job.settings["level"]
-    truth, found = _columns_of(said, table)
-    known = np.isfinite(truth) & labelled(table)
+    truth, found, case = _measured(job, said)
+    known = np.isfinite(truth)
     both = known & np.isfinite(found)
-    x, y = found[both], truth[both]
-    difference = x - y
-    n, several = x.size, table.patients(both) < x.size
+    x, y, case = found[both], truth[both], case[both]
+    about = np.isin(np.arange(len(table)), case)
+    difference, patients = x - y, table.patients(about)
+    n, several = x.size, patients < x.size
     sd = difference.std(ddof=1) if n > 1 else math.nan
     bias = difference.mean() if n else math.nan
     half = plain.stats.t.ppf((1 + level) / 2, n - 1) * sd / math.sqrt(n) if n > 1 else math.nan
     student = (math.nan, math.nan) if several else (bias - half, bias + half)
     icc = plain.icc2(np.stack([x, y], 1), level)
-    half95 = plain.stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n) if n > 1 else math.nan
-    altman = {"bias": bias, "sd": sd, "loa_low": bias - 1.96 * sd, "loa_high": bias + 1.96 * sd}
-    altman |= {"bias_ci_low": bias - half95, "bias_ci_high": bias + half95}
-    altman["repeatability_coefficient"] = 1.96 * math.sqrt(np.mean(difference**2)) if n else math.nan
-    counted = {"n": n, "num_cases": n, "num_patients": table.patients(both)}
+    counted = {"n": n, "num_cases": int(about.sum()), "num_patients": patients}
     counted |= {"num_unknown": int((~known).sum()), "num_undefined": int((known & ~both).sum())}
     job.ledger.check(
         path,
-        {**counted, "bland_altman": {**altman, "independent": not several}, "icc": dict(zip(("icc", "lo", "hi"), icc))},
+        {
+            **counted,
+            "bland_altman": {**plain.bland_altman(x, y), "independent": not several},
+            "icc": dict(zip(("icc", "lo", "hi"), icc)),
+        },
     )
     job.ledger.check((*path, "ccc"), plain.concordance(x, y))
-    order = np.argsort(truth[both] + found[both], kind="stable")
-    if n <= 2000:
-        points = {"mean": ((x + y) / 2)[order], "difference": difference[order]}
-        job.ledger.check((*path, "points"), points)
+    order = np.argsort(x + y, kind="stable")
+    order = order[sorted({round(float(place)) for place in np.linspace(0, n - 1, min(_MOST_POINTS, n))})]
+    job.ledger.check((*path, "points"), {"mean": ((x + y) / 2)[order], "difference": difference[order]})
     closed = {"bias": student, "ICC(2,1)": (math.nan, math.nan) if several else icc[1:]}
     for place, figure in enumerate(said["figures"]):
         name = figure["name"]
-        job.figure((*path, "figures", place), _agreeing(name, found, truth), both, closed.get(name))
+        job.figure((*path, "figures", place), _agreeing(name, x, y, case), about, closed.get(name))
 
 
-def _agreeing(name: str, x: np.ndarray, y: np.ndarray) -> Statistic:
+def _agreeing(name: str, x: np.ndarray, y: np.ndarray, case: np.ndarray) -> Statistic:
     shift = {"bias": 0.0, "lower limit of agreement": -1.96, "upper limit of agreement": 1.96}
 
-    def of(rows: np.ndarray) -> float:
-        if not rows.size:
+    def of(cases: np.ndarray) -> float:
+        if not cases.size:
             return math.nan
+        rows = np.repeat(np.arange(x.size), np.bincount(cases, minlength=case.max() + 1)[case])
         a, b = x[rows], y[rows]
         if name in shift:
             sd = (a - b).std(ddof=1) if rows.size > 1 else math.nan
@@ -209,6 +222,8 @@ def _errors(job: Job, why: str) -> np.ndarray:
     if task == "regression":
         found = np.abs(table.numbers("value") - table.numbers("label"))
         return np.where(np.isnan(table.numbers("label")), np.nan, np.where(np.isfinite(found), found, np.inf))
+    if task == "detection":
+        return recomputed_lesions.errors(job)[why.removesuffix(" at the operating point")]
     if task == "segmentation":
         known = labelled(table)
         values = 1 - table.numbers("dice") if "Dice" in why else _worst(table, f"hd95_mm {why[6:]}")
@@ -236,6 +251,8 @@ def _told_beside(job: Job, why: str, numbers: dict[str, Any], row: int) -> dict[
     table, task = job.table, job.report["task"]
     if task == "regression":
         return {"truth": table.numbers("label")[row], "prediction": table.numbers("value")[row]}
+    if task == "detection":
+        return {name: values[row] for name, values in recomputed_lesions.errors(job).items()}
     if task == "segmentation":
         label = why[6:] if why.startswith("HD95") else ""
         return {name: table.numbers(f"{name} {label}" if label else name)[row] for name in numbers}
@@ -269,7 +286,7 @@ def _gathered(job: Job, path: tuple[Any, ...], said: Any) -> None:
         words = np.array([row["site"] for row in job.table.rows])
         groups = [words == value for value in sorted(set(words.tolist()))]
     else:
-        groups = _bands(job)
+        groups = recomputed_lesions.bands(job) if job.report["task"] == "detection" else _bands(job)
     groups = [members & known for members in groups if (members & known).any()]
     assert len(groups) == len(said["groups"])
     for number, about in enumerate(groups):

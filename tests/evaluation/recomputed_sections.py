@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.evaluation import recomputed_groups, recomputed_measurements
+from tests.evaluation import recomputed_detection, recomputed_groups, recomputed_measurements, recomputed_readers
 from tests.evaluation import recomputed_statistics as plain
 from tests.evaluation.recomputed import Job, Statistic, Table
 
@@ -48,23 +48,37 @@ def labels(table: Table) -> np.ndarray:
     return np.where(label == -1, np.nan, label)
 
 
-def questions(task: str, table: Table, names: list[str]) -> list[Question]:
-    """Returns the questions of a report's endpoints, by their names."""
-    classes = class_names(table)
-    found = []
-    for name in names:
-        if task == "multi_label":
-            label = table.numbers(f"label {name}")
-            found.append(Question(name, np.where(label == -1, np.nan, label), table.numbers(f"probability {name}")))
-            continue
-        label, place = labels(table), classes.index(name.removesuffix(" or higher"))
-        if task == "ordinal":
-            score = np.sum([table.numbers(f"probability {one}") for one in classes[place:]], axis=0)
-            found.append(Question(name, np.where(np.isnan(label), np.nan, label >= place), score))
-        else:
-            score = table.numbers(f"probability {name}")
-            found.append(Question(name, np.where(np.isnan(label), np.nan, label == place), score))
-    return found
+def questions(task: str, table: Table, names: list[str], everyone: list[str] | None = None) -> list[Question]:
+    """Returns questions of a report's endpoints by their names, `everyone` being the names of all."""
+    classes, everyone = class_names(table), everyone or names
+    answers = [truth(task, table, everyone, name, classes) for name in names]
+    if task == "detection":
+        scores = [recomputed_detection.surest(table, everyone.index(name)) for name in names]
+    elif task == "ordinal":
+        places = [classes.index(name.removesuffix(" or higher")) for name in names]
+        scores = [np.sum([table.numbers(f"probability {one}") for one in classes[k:]], axis=0) for k in places]
+    else:
+        scores = [table.numbers(f"probability {name}") for name in names]
+    return [Question(*one, task != "detection") for one in zip(names, answers, scores)]
+
+
+def truth(task: str, table: Table, names: list[str], name: str, classes: list[str]) -> np.ndarray:
+    """Returns the truth of a question, nan unknown.
+
+    Args:
+        task: The report's.
+        table: Cases, which the model may have answered or learned from.
+        names: Of all questions.
+        name: Of this one.
+        classes: Of class 0, 1, ...
+    """
+    if task == "detection":
+        return recomputed_detection.holds(table, names.index(name))
+    if task == "multi_label":
+        label = table.numbers(f"label {name}")
+        return np.where(label == -1, np.nan, label)
+    label, place = labels(table), classes.index(name.removesuffix(" or higher"))
+    return np.where(np.isnan(label), np.nan, label >= place if task == "ordinal" else label == place)
 
 
 def scored(question: Question, name: str) -> Statistic:
@@ -181,6 +195,9 @@ def measure(job: Job, name: str, table: Table | None = None) -> Measured:
     table, task = table or job.table, job.report["task"]
     if task in ("segmentation", "regression"):
         return Measured(*recomputed_measurements.measure(task, table, name))
+    if task == "detection":
+        found = recomputed_detection.measure(table, name, len(job.report["endpoints"]))
+        return Measured(found, np.ones(len(table), bool))
     asked = questions(task, table, [one["name"] for one in job.report["endpoints"]])
     if name == "AUC of mean brightness alone":
         return _of_brightness(asked[0], table)
@@ -226,8 +243,6 @@ def check(job: Job) -> None:
         "reference_standards": standards,
     }
     job.ledger.check(("cases",), told)
-    if job.boxes is not None:
-        return
     for place, figure in enumerate(report["figures"]):
         found = measure(job, figure["name"])
         closed = found.closed(found.known) if found.closed else None
@@ -239,6 +254,7 @@ def check(job: Job) -> None:
     _confusion(job)
     recomputed_measurements.check(job)
     recomputed_groups.check(job)
+    recomputed_readers.check(job)
 
 
 def _endpoint(job: Job, path: tuple[Any, ...], question: Question) -> None:

@@ -277,6 +277,50 @@ def concordance(x: np.ndarray, y: np.ndarray) -> float:
     return share(2 * np.mean((x - x.mean()) * (y - y.mean())), x.var() + y.var() + (x.mean() - y.mean()) ** 2)
 
 
+def mcnemar(only: int, only_other: int, n: int) -> dict[str, float]:
+    """Returns the exact test of cases that one of two has right, of n."""
+    apart = only + only_other
+    p = (stats.binomtest(only, apart).pvalue if apart else 1.0) if n else NAN
+    squared = max(0.0, abs(only - only_other) - 1) ** 2 / apart if apart else 0.0
+    return {"only_this_right": only, "only_other_right": only_other, "p": p, "chi2_corrected": squared}
+
+
+def kappa(a: np.ndarray, b: np.ndarray, power: int) -> float:
+    """Returns Cohen's kappa, a disagreement weighted by a power of its size; 0: all alike."""
+    if not a.size:
+        return NAN
+
+    def apart(x: float, y: float) -> float:
+        return abs(x - y) ** power if x != y else 0.0
+
+    found = sum(apart(x, y) for x, y in zip(a, b)) / a.size
+    ones, others = ([(one, float(np.mean(side == one))) for one in np.unique(side)] for side in (a, b))
+    by_chance = sum(p * q * apart(x, y) for x, p in ones for y, q in others)
+    return 1 - share(found, by_chance)
+
+
+def fleiss(calls: np.ndarray) -> float:
+    """Returns Fleiss's kappa of calls (cases, readers), 0 or 1."""
+    if not calls.size:
+        return NAN
+    readers, yes = calls.shape[1], calls.sum(1)
+    agreed = np.mean((yes * (yes - 1) + (readers - yes) * (readers - yes - 1)) / (readers * (readers - 1)))
+    p = yes.sum() / calls.size
+    by_chance = p**2 + (1 - p) ** 2
+    return share(agreed - by_chance, 1 - by_chance if by_chance < 1 - 1e-12 else 0.0)
+
+
+def bland_altman(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """Returns bias and limits of agreement of a - b, the bias's interval by Student's t at 95 %."""
+    difference, n = a - b, a.size
+    bias = float(difference.mean()) if n else NAN
+    sd = float(difference.std(ddof=1)) if n > 1 else NAN
+    half = stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n) if n > 1 else NAN
+    told = {"bias": bias, "sd": sd, "loa_low": bias - 1.96 * sd, "loa_high": bias + 1.96 * sd}
+    told |= {"bias_ci_low": bias - half, "bias_ci_high": bias + half}
+    return {**told, "repeatability_coefficient": 1.96 * math.sqrt(np.mean(difference**2)) if n else NAN}
+
+
 def holm(p: list[float]) -> list[float]:
     """Returns corrected p values, nan left out."""
     known = sorted((value, place) for place, value in enumerate(p) if not math.isnan(value))
