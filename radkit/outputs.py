@@ -215,6 +215,14 @@ def can_resume(output: Path, record: Mapping[str, Any]) -> bool:
     return any(_planned(left) == dict(record) for left in _left_by_the_dead(output.resolve()))
 
 
+def left_behind(output: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Returns the folders of runs that stopped and may be gone on with, and the provenance that each would have had."""
+    if not output.resolve().parent.is_dir():
+        return []
+    found = [(left, _planned(left)) for left in _left_by_the_dead(output.resolve())]
+    return [(left, planned) for left, planned in found if isinstance(planned, dict)]
+
+
 def empty(aside: Path) -> None:
     """Removes what a folder that `staged` yielded holds, but for the word whose it is."""
     for entry in aside.iterdir():

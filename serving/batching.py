@@ -31,8 +31,12 @@ class _Call:
     error: Exception | None = None
 
     def outcome(self) -> dict[str, np.ndarray]:
-        if self.error is not None:
-            raise self.error
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # it knows this frame: both would stay, with the inputs
         assert self.outputs is not None
         return self.outputs
 

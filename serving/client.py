@@ -32,6 +32,10 @@ class Gone(UserError):
     """No server answers, or not in time: the same call may succeed later."""
 
 
+class Missing(UserError):
+    """The server has no such model or version, or has it no more."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What the server says of a model: the version that answers, its default signature, and the others by name."""
@@ -93,7 +97,7 @@ class Client:
             Refused: The server's words on what is wrong with the inputs, or the model's own failure; or an answer that
                 cannot be read.
             Gone: No server, no answer in time.
-            UserError: No such model.
+            Missing: No such model or version.
         """
         request = messages.PredictRequest(output_filter=output_filter)
         _fill(request.model_spec, model, version)
@@ -207,7 +211,7 @@ class Client:
                 "radkit serve"
             )
         if code == grpc.StatusCode.NOT_FOUND:
-            return UserError(f"{self._server} does not serve what was asked for: {words}")
+            return Missing(f"{self._server} does not serve what was asked for: {words}")
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             return Gone(f"{self._server} did not answer within {self._timeout_s:g} s; raise timeout_s")
         if code == grpc.StatusCode.UNIMPLEMENTED:

@@ -113,6 +113,7 @@ def _guarded(
             request = next(requests, None)
         if request is None:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call came without a request")
+            raise AssertionError("abort raises")
         if not context.is_active():  # the client gave up while the call waited for a thread
             context.abort(grpc.StatusCode.CANCELLED, "the call was given up before it began")
         left_s = context.time_remaining()

@@ -138,7 +138,7 @@ def find_version(base: Path, version: int | None = None) -> tuple[int, Path]:
     if (base / GRAPH).is_file():
         hint = f"name its parent {base.parent}" if base.name.isdigit() else f"move it into {base}/1"
         raise UserError(f"{base} holds a SavedModel itself; a folder of version folders was expected: {hint}")
-    versions = {int(p.name): p for p in base.iterdir() if p.name.isdecimal() and p.name.isascii() and p.is_dir()}
+    versions = {number: p for number, p in _numbered(base).items() if p.is_dir()}
     if not versions:
         raise UserError(f"{base} holds no version folder; {base}/1/{GRAPH} was expected (radkit export writes it)")
     chosen = max(versions) if version is None else version
@@ -153,8 +153,13 @@ def versions(base: Path) -> dict[int, Path]:
     """Returns the version folders of a model that hold a graph, by number."""
     if not base.is_dir():
         return {}
-    found = {int(p.name): p for p in base.iterdir() if p.name.isdecimal() and p.name.isascii()}
-    return {number: folder for number, folder in sorted(found.items()) if (folder / GRAPH).is_file()}
+    return {number: folder for number, folder in sorted(_numbered(base).items()) if (folder / GRAPH).is_file()}
+
+
+def _numbered(base: Path) -> dict[int, Path]:
+    """Returns what bears a number that a ModelSpec can hold, 64 bits."""
+    named = [p for p in base.iterdir() if p.name.isdecimal() and p.name.isascii() and len(p.name) < 20]
+    return {int(p.name): p for p in named if int(p.name) < 1 << 63}
 
 
 def load(base: Path, version: int | None = None, threads: sessions.Threads = sessions.Threads()) -> Model:  # noqa: B008

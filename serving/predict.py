@@ -19,7 +19,8 @@ mask.nii.gz;
 `skipped.csv` (series that are no images), `quarantine.csv` (files and series that were set aside, with reasons),
 `summary.json`, `provenance.json`. All answers are given by the same version of the model.
 
-A server that dies, or a disk that is full: what was answered stays beside OUTPUT, and the same command goes on there.
+A server that dies, a version that is taken out of service, or a disk that is full: what was answered stays beside
+OUTPUT, and the same command goes on there, with the same version.
 
 Exit status: 0 done; 1 done, some inputs were set aside and are listed; 2 refused, or stopped before the end.
 """
@@ -28,7 +29,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,18 +96,48 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     output, name = Path(values["output"].value), values["model"].value
     with client.Client(values["server"].value, values["timeout_s"].value, tls=_tls(values)) as server:
         found = server.metadata(name)
-        answers.rank_of(found.signature)
-        data = _data(server, name, found)
         paths = scan.find(folder)
         # Contents, not sizes: two images of one size are common, and an answer must be to this very image.
         digest = outputs.digest_of_files(paths, folder)
         anyway = values["any_modality"].value
-        said = {"model": {"name": name, "version": found.version}, "formats": formats, "any_modality": anyway}
-        record = outputs.provenance("predict", said, digest)
-        if not outputs.already_done(output, record):
+
+        def record_of(version: int) -> dict[str, Any]:
+            said = {"model": {"name": name, "version": version}, "formats": formats, "any_modality": anyway}
+            return outputs.provenance("predict", said, digest)
+
+        if not outputs.already_done(output, record_of(found.version)):
+            found = _begun(server, name, output, found, record_of)
+            answers.rank_of(found.signature)
+            data = _data(server, name, found)
             asker = _Asker(server, name, found, data, formats, anyway, values["in_flight"].value)
-            _predict(folder, paths, output, record, asker)
+            _predict(folder, paths, output, record_of(found.version), asker)
     return _close(output, name, found.version)
+
+
+def _begun(
+    server: client.Client,
+    name: str,
+    output: Path,
+    newest: client.Metadata,
+    record_of: Callable[[int], dict[str, Any]],
+) -> client.Metadata:
+    """Returns the version that a run which stopped had asked, to go on with it; otherwise the newest.
+
+    Raises:
+        UserError: It is served no more: its answers are neither mixed with another's nor thrown away.
+    """
+    for place, record in outputs.left_behind(output):
+        version = record.get("settings", {}).get("model", {}).get("version")
+        if version == newest.version or not isinstance(version, int) or record != record_of(version):
+            continue
+        try:
+            return server.metadata(name, version)
+        except client.Missing as error:
+            raise UserError(
+                f"{place} holds answers of version {version} of {name}, which is not served any more: serve it again "
+                f"to go on, or remove that folder to begin anew with version {newest.version}"
+            ) from error
+    return newest
 
 
 def _formats(asked: Collection[str]) -> list[str]:
@@ -222,7 +253,7 @@ def _answer_all(sent: Sequence[Unit], asker: _Asker, folder: Path) -> dict[str, 
     """Sends each unit that has no answer yet and writes it; returns those set aside with their reasons.
 
     Raises:
-        Unfinished: No server answers any more, or the disk is full.
+        Unfinished: No server answers any more, the version is gone, or the disk is full.
     """
     refused: dict[str, str] = {}
     with tqdm(total=len(sent), desc="predict", unit="series", mininterval=0.5) as bar:
@@ -236,8 +267,8 @@ def _answer_all(sent: Sequence[Unit], asker: _Asker, folder: Path) -> dict[str, 
                 except _SET_ASIDE as error:
                     refused[ready.unit.name] = str(error)
                 bar.update()
-        except (client.Gone, OSError) as error:
-            told = str(error) if isinstance(error, client.Gone) else disk_error(error)
+        except (client.Gone, client.Missing, OSError) as error:
+            told = disk_error(error) if isinstance(error, OSError) else str(error)
             if not told:
                 raise
             raise Unfinished(

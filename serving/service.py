@@ -73,7 +73,10 @@ class Service:
                     grpc.StatusCode.INTERNAL, "the audit log cannot be written; no answer is given"
                 ) from error
         if refusal is not None:
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # it knows this frame: both, and the request's bytes, would stay until somebody tidies up
         return reply
 
     @contextmanager

@@ -168,6 +168,20 @@ def keras_alone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def near_gate() -> Iterator[None]:
+    """Lets the export's gate ask in this process, not in a fresh one: that keras is not needed, two tests see."""
+    from serving import apart, gate
+
+    def answered(folder: Path, given: gate.Golden) -> dict[str, gate.Arrays]:
+        arrays = {f"{group}/{name}": value for group, inputs in given.items() for name, value in inputs.items()}
+        return apart.grouped(apart.answered(folder, arrays))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(gate, "_apart", answered)
+        yield
+
+
+@pytest.fixture(scope="session")
 def run_folders(volumes: MadeUp, radiographs: MadeUp, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run of each task, by the task's name."""
     import keras

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.evaluation import recomputed
+
 VOLUMES, RADIOGRAPHS, STEPS = 12, 48, 2
 
 pytestmark = pytest.mark.xdist_group("chain")
@@ -272,6 +274,15 @@ def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
 def summary(output: Path, task: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((output / "evaluation" / task / "summary.json").read_text())
     return found
+
+
+@pytest.mark.slow
+def test_every_number_of_the_reports_is_computed_again_from_the_tables(chain: tuple[Path, str]) -> None:
+    output, _ = chain
+    for task in ("hippocampus", "chest"):
+        ledger = recomputed.recompute(output / "evaluation" / task)
+        assert (ledger.wrong, ledger.unseen()) == ([], []), task
+        assert len(ledger.seen) > 200
 
 
 def test_evaluation_gives_intervals_and_the_trivial_baseline(chain: tuple[Path, str]) -> None:

@@ -3,7 +3,8 @@
     radkit evaluate --run runs/hippocampus --input records/hippocampus --output evaluation
 
 Writes into --output `report.html` (all of it, with pictures), `report.json` (every number), `cases.csv` and
-`cases.parquet` (a row a case; of detectors `boxes.csv`, too, a row a box), `figures/` (the plots as SVG and PNG),
+`cases.parquet` (a row a case; of detectors `boxes.csv`, too, a row a box), `trained_on.csv` (what is known of the cases
+trained on), with --readers `readers.csv`, with --robustness `robustness.csv`, `figures/` (the plots as SVG and PNG),
 `summary.json` (the figures that a run is known by) and `provenance.json`. docs/evaluation.md says what is told and how.
 
 The test split is the default: look at it once. Looks are counted in `test_looks.jsonl` in the data set's folder; a
@@ -49,7 +50,11 @@ flags.DEFINE_string(
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
-    "cost_of_miss", 1.0, "What a missed positive costs, in false alarms.", flag_values=FLAGS, lower_bound=1e-9
+    "cost_of_miss",
+    1.0,
+    "What a missed positive costs, in false alarms; not said: as much as the stored point of min_cost was chosen by.",
+    flag_values=FLAGS,
+    lower_bound=1e-9,
 )
 flags.DEFINE_multi_string(
     "against",
@@ -93,6 +98,8 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     options = _options(values)
     model = operating_points.Model(experiment, run)
     points = operating_points.of_run(model, folder, options.rule, options.cost_of_miss, own=own)
+    if not values["cost_of_miss"].present:
+        options = dataclasses.replace(options, cost_of_miss=operating_points.cost_of(points, options.cost_of_miss))
     settings = {
         "split": split,
         "weights": manifest["weights_sha256"],

@@ -1,5 +1,6 @@
 """An evaluation from records to files: the cases of a split, what is measured of them, the page."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,13 @@ CASES, BOXES, REPORT, PAGE, SUMMARY, FIGURES = (
     "summary.json",
     "figures",
 )
+
+
+# Of the run's own records: why figures of these splits say too much.
+_FLATTERS = {
+    "train": "which the network learned from",
+    "validation": "by which the weights and the operating points were chosen",
+}
 
 
 @dataclass(frozen=True)
@@ -95,9 +103,6 @@ def evaluate(asked: Asked, output: Path) -> None:
     others = other_evaluations.read(asked.options, model.experiment)  # before the images are asked: it may refuse
     rows = scoring.cases(model.answer, chosen, progress=True)
     perturbed = _perturbed(asked, rows)
-    told_of_look = looks.told(chosen, asked.about)  # the figures are there now, and are seen next
-    standards = dict(Counter(row["reference_standard"] for row in rows))
-    summary = {**task.summary(rows, data), "reference_standards": standards, **told_of_look}
     cases = Cases(rows)
     wanted = plan.Plan(
         model.experiment.task.name,
@@ -108,12 +113,18 @@ def evaluate(asked: Asked, output: Path) -> None:
         asked.options.cost_of_miss,
         training_facts.of_run(chosen.folder, data, chosen.trainer) if asked.about.own else (),
         perturbed=perturbed,
-        test_set=told_of_look.get("test_set", {}),
         **others,
     )
-    about = {**_about(asked), **told_of_look, "notes": list(task.notes(summary)) if task.notes else []}
+    # Tables that do not fit are refused here, before a look is counted that shows nobody anything.
+    report.of(cases, dataclasses.replace(wanted, draws=Draws(resamples=2)), {})
+    told_of_look = looks.told(chosen, asked.about)  # the figures are there now, and are seen next
+    wanted = dataclasses.replace(wanted, test_set=told_of_look.get("test_set", {}))
+    standards = dict(Counter(row["reference_standard"] for row in rows))
+    summary = {**task.summary(rows, data), "reference_standards": standards, **told_of_look}
+    about = {**_about(asked), **told_of_look, "notes": _notes(asked, summary)}
     told = task_module.as_json(report.of(cases, wanted, about))
     calls = next((point.threshold for point in asked.points if point.name == boxes.POINT), summary.get("threshold"))
+    summary = _agreeing(summary, told)
     as_called = {**summary, "threshold": calls}
     listed = task.listed(rows, as_called, data)
     document, drawings = _page(asked, told, listed, as_called)
@@ -145,6 +156,30 @@ def _page(
         return page.page(told, task.drawn(shown, listed, summary, data), history)
     own = task.page(page.title(told), summary, listed, shown, history, data)
     return page.page(told, history=history, own=own) if html.is_ours(own) else (own, [])
+
+
+def _notes(asked: Asked, summary: Mapping[str, Any]) -> list[str]:
+    """Returns what a reader must know before any figure."""
+    said = []
+    if asked.about.own and asked.chosen.split in _FLATTERS:
+        said.append(
+            f"These are the cases of the split {asked.chosen.split}, {_FLATTERS[asked.chosen.split]}: the figures "
+            "flatter the model and are no result."
+        )
+    return [*said, *(asked.model.task.notes(summary) if asked.model.task.notes else ())]
+
+
+def _agreeing(summary: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a summary whose intervals are the report's, which may be of another number of draws."""
+    known = {one["name"]: one for one in told["figures"]}
+    known |= {f"{one['name']}, {of['name']}": one for of in told["endpoints"] for one in of["figures"]}
+    figures = {
+        name: {**held, "low": known[name]["low"], "high": known[name]["high"]}
+        if isinstance(held, Mapping) and name in known
+        else held
+        for name, held in summary["figures"].items()
+    }
+    return {**summary, "figures": figures}
 
 
 def _perturbed(asked: Asked, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -143,6 +143,15 @@ def _chosen(model: Model, folder: Path, rule: Rule, *, of_boxes: bool) -> list[O
     return [operating.choose(one, cases, rule.name, rule.value, chosen_on=split) for one in endpoints]
 
 
+def cost_of(points: Sequence[OperatingPoint], otherwise: float) -> float:
+    """Returns what a missed positive costs by the rule that points were chosen by; `otherwise` where it names no cost.
+
+    >>> cost_of([OperatingPoint("ill", "min_cost", 10.0, 0.2)], 1.0), cost_of([], 1.0)
+    (10.0, 1.0)
+    """
+    return next((point.value for point in points if point.rule == "min_cost" and point.value is not None), otherwise)
+
+
 def usable(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     """Returns the points that have a threshold."""
     return [point for point in points if not math.isnan(point.threshold)]

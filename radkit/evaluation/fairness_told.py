@@ -138,7 +138,7 @@ def _with_interval(
         "high": high,
         "level": draws.level,
         "n": int(np.any([one.about for one in of_groups], axis=0).sum()),
-        "num_undefined": int(np.isnan(values).sum()),
+        "num_undefined": int((~np.isfinite(values)).sum()),
         "unit": of_groups[0].measure.unit,
         "method": method,
         "interval": draws.told,

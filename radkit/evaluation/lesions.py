@@ -59,13 +59,13 @@ def of_counts(of: Callable[[Cases], np.ndarray], known: Callable[[Cases], np.nda
     Args:
         of: (cases) -> hits, false positives and misses, (n, 3) float64.
         known: (cases) -> which count, (n,) bool.
-        what: A lesion is, as `box`.
+        what: Lesions are, as `boxes`.
     """
     words = (
-        ("sensitivity", f"hits over all {what}s of the reference", "higher"),
-        ("precision", f"hits over hits and false positives, by {what}s", "higher"),
-        ("F1", f"2 hits over 2 hits, false positives and misses, by {what}s", "higher"),
-        ("false positives per case", f"{what}s that hit nothing, mean over cases", "lower"),
+        ("sensitivity", f"hits over all {what} of the reference", "higher"),
+        ("precision", f"hits over hits and false positives, by {what}", "higher"),
+        ("F1", f"2 hits over 2 hits, false positives and misses, by {what}", "higher"),
+        ("false positives per case", f"{what} that hit nothing, mean over cases", "lower"),
     )
     return [
         Measure(name, told, functools.partial(_of_counts, name, of, known), known, better=better)
@@ -96,7 +96,7 @@ def _of_label(label: str, cases: Cases, plan: Plan) -> dict[str, Any]:
     there, found = (known & (cases.numbers(f"{side}_voxels {label}") > 0) for side in ("ref", "pred"))
     parts = _parts(label, cases)[known].sum(axis=0)
     hits, false, misses = (int(count) for count in parts)
-    asked = of_counts(functools.partial(_parts, label), masks.known, "part")
+    asked = of_counts(functools.partial(_parts, label), masks.known, "parts")
     return {
         "name": label,
         "n": int(known.sum()),
@@ -122,7 +122,7 @@ def _of_boxes(cases: Cases, plan: Plan) -> dict[str, Any]:
     counts = boxes.counts_at(of, point.threshold)
     hits, false, misses = (int(count) for count in counts.sum(axis=0))
     everyone = np.ones(len(cases), bool)
-    asked = of_counts(lambda _: counts, lambda _: everyone, "box")
+    asked = of_counts(lambda _: counts, lambda _: everyone, "boxes")
     return {
         "kind": "boxes",
         "n": len(cases),
@@ -171,7 +171,7 @@ def _of_class(label: int, name: str, of: boxes.Held, threshold: float, cases: Ca
     everyone = np.ones(len(cases), bool)
     asked = [
         Measure("AP50", "average precision at IoU 0.5, COCO's rules", precision),
-        *of_counts(lambda _: counts, lambda _: everyone, "box"),
+        *of_counts(lambda _: counts, lambda _: everyone, "boxes"),
     ]
     return {
         "name": name,

@@ -1,5 +1,6 @@
 """The methods paragraph of a paper, from a report's settings and from which parts it has; no result stands in it."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ _RULES = {
     "fp_per_image": "the highest sensitivity at no more than {value:g} false positives an image",
     "fixed": "a threshold that was set beforehand",
 }
+_FACTS = {"age_years": "age", "field_strength_t": "field strength", "slice_thickness_mm": "slice thickness"}
 
 
 def tell(report: Mapping[str, Any]) -> str:
@@ -51,8 +53,9 @@ def _intervals(report: Mapping[str, Any]) -> str:
     settings = report.get("settings") or {}
     if "resamples" not in settings:
         return ""
-    closed = sorted({str(one["closed"]["method"]) for one in figures(report) if isinstance(one.get("closed"), Mapping)})
-    by_formula = f" Where each patient has one case, intervals by formula stand beside: {_listed(closed)}."
+    formulas = [one["closed"] for one in figures(report) if isinstance(one.get("closed"), Mapping)]
+    closed = sorted({str(one["method"]) for one in formulas if _defined(one.get("low"))})
+    by_formula = f" Intervals by formula stand beside: {'; '.join(closed)}."
     return (
         f"Figures are given with {100 * float(settings['level']):g} % confidence intervals from a percentile bootstrap "
         f"that draws patients with all their cases ({settings['resamples']} draws, seed {settings['seed']}); its "
@@ -66,10 +69,12 @@ def _calls(report: Mapping[str, Any]) -> str:
     endpoints = report.get("endpoints") or []
     if not endpoints:
         return ""
+    boxes = [one for one in report.get("operating_points") or [] if one.get("name") == "boxes"]
     words = [
         f"{'Positive was' if len(endpoints) == 1 else 'Each of these was a question of its own:'} "
         f"{_listed(str(one['name']) for one in endpoints)}."
     ]
+    words += [f"Found boxes count from the operating point on: {said}." for said in _rules_of(boxes)]
     for said, names in _rules(endpoints).items():
         whose = "" if len(endpoints) == 1 else f" of {_listed(names)}"
         words.append(f"The operating point{whose} was {said}.")
@@ -89,30 +94,46 @@ def _rules(endpoints: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Returns how thresholds were chosen, in words, and for which endpoints."""
     found: dict[str, list[str]] = {}
     for one in endpoints:
-        point = one.get("operating_point") or {}
+        for said in _rules_of([one.get("operating_point") or {}]):
+            found.setdefault(said, []).append(str(one["name"]))
+    return found
+
+
+def _rules_of(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns how each operating point was chosen, in words; those of an unknown rule are left out."""
+    said = []
+    for point in points:
         if point.get("rule") not in _RULES:
             continue
         value = point.get("value")
         rule = _RULES[point["rule"]].format(value=float("nan") if value is None else float(value))
         where = f", chosen on the {point['chosen_on']} split" if point.get("chosen_on") else ""
         count = f" ({_counted(point['num_cases'], 'case')})" if where and point.get("num_cases") else ""
-        found.setdefault(f"{rule}{where}{count}", []).append(str(one["name"]))
-    return found
+        said.append(f"{rule}{where}{count}")
+    return said
 
 
 def _subgroups(report: Mapping[str, Any]) -> str:
     groups = report.get("subgroups") or []
     if not groups:
         return ""
-    facts = list(dict.fromkeys(str(group["fact"]).replace("_", " ") for group in groups))
+    named = [str(group["fact"]) for group in groups if group["fact"]]
+    # What all cases have in common, or what none tells, parts nobody from anybody.
+    facts = [_FACTS.get(fact, fact.replace("_", " ")) for fact in dict.fromkeys(named) if named.count(fact) > 1]
+    if not facts:
+        return ""
     adjusted = (
         " P values are two-sided, of the difference between a subgroup and the rest in the same draws of patients, and "
         "adjusted over all of them by Holm's method."
         if any(group.get("differences") for group in groups)
         else ""
     )
-    fairness = " Rates at the operating point were compared between groups." if report.get("fairness") else ""
+    fairness = " Rates at the operating point were compared between groups." if _has_rates(report) else ""
     return f"Subgroups were formed by {_listed(facts)}.{adjusted}{fairness}"
+
+
+def _has_rates(report: Mapping[str, Any]) -> bool:
+    return any(one.get("endpoint") is not None for one in report.get("fairness") or [])
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:
@@ -168,6 +189,10 @@ def figures(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         elif isinstance(held, list | tuple):
             pending += reversed(held)
     return found
+
+
+def _defined(value: Any) -> bool:
+    return value is not None and not math.isnan(value)
 
 
 def _counted(count: Any, what: str) -> str:

@@ -54,22 +54,41 @@ def sensitivity(endpoint: Endpoint, threshold: float, suffix: str = "") -> Measu
         threshold: A score at or above it is a call of yes.
         suffix: Of the measure's name.
     """
-    return _rate(f"sensitivity{suffix}", endpoint, threshold, whole=_yes, part=_yes)
+    return _rate(f"sensitivity{suffix}", "share of yes that is called yes", endpoint, threshold, whole=_yes, part=_yes)
 
 
 def specificity(endpoint: Endpoint, threshold: float, suffix: str = "") -> Measure:
     """Returns the share of no that is called no; see `sensitivity`."""
-    return _rate(f"specificity{suffix}", endpoint, threshold, whole=_no, part=_no, of_nan=1.0)
+    return _rate(
+        f"specificity{suffix}", "share of no that is called no", endpoint, threshold, whole=_no, part=_no, of_nan=1.0
+    )
 
 
 def false_positives(endpoint: Endpoint, threshold: float) -> Measure:
     """Returns the false positive rate, 1 - specificity."""
-    return _rate("false positive rate", endpoint, threshold, whole=_no, part=_yes, of_nan=1.0, better="lower")
+    return _rate(
+        "false positive rate",
+        "share of no that is called yes",
+        endpoint,
+        threshold,
+        whole=_no,
+        part=_yes,
+        of_nan=1.0,
+        better="lower",
+    )
 
 
 def called(endpoint: Endpoint, threshold: float) -> Measure:
     """Returns the share of cases that is called yes, of those whose answer is known."""
-    return _rate("share called positive", endpoint, threshold, whole=np.ones_like, part=_yes, better="")
+    return _rate(
+        "share called positive",
+        "share of all cases that is called yes",
+        endpoint,
+        threshold,
+        whole=np.ones_like,
+        part=_yes,
+        better="",
+    )
 
 
 def _yes(truth: np.ndarray) -> np.ndarray:
@@ -82,6 +101,7 @@ def _no(share: np.ndarray) -> np.ndarray:
 
 def _rate(
     name: str,
+    words: str,
     endpoint: Endpoint,
     threshold: float,
     *,
@@ -94,6 +114,7 @@ def _rate(
 
     Args:
         name: The measure's.
+        words: What it is.
         endpoint: The question.
         threshold: A score at or above it is a call of yes.
         whole: Truth, (n,) without nan -> how much a case counts.
@@ -114,7 +135,7 @@ def _rate(
     def about(cases: Cases) -> np.ndarray:
         return counted(cases)[0] > 0
 
-    method = f"calls of {endpoint.name} at scores of at least {threshold:.6g}"
+    method = f"{words}; {endpoint.name} is called yes at scores of at least {threshold:.6g}"
     return Measure(name, method, of, about, better=better, closed=_closed(counted))
 
 
@@ -124,6 +145,6 @@ def _closed(counted: Callable[[Cases], tuple[np.ndarray, np.ndarray]]) -> Closed
         if not np.isin(amount, (0.0, 1.0)).all():
             return math.nan, math.nan, "Clopper-Pearson needs answers of yes and no, and some are in between"
         found = classification.proportion_ci(round(float(right.sum())), round(float(amount.sum())), 1 - level)
-        return found["clopper_low"], found["clopper_high"], "Clopper-Pearson, cases taken as independent"
+        return found["clopper_low"], found["clopper_high"], "Clopper and Pearson 1934, each case taken for itself"
 
     return closed

@@ -137,8 +137,9 @@ def _slope(
 ) -> dict[str, Any]:
     away = np.asarray(amounts) - np.mean(amounts)
     parts = away / np.sum(away**2)
-    slope = float(parts @ [one.value for one in found])
-    drawn = parts @ np.array([one.drawn for one in found])
+    # Of changes, not of values: where nothing changes the slope is 0, and not what rounding leaves of it.
+    slope = float(parts @ [one.value - found[0].value for one in found])
+    drawn = parts @ np.array([one.drawn - found[0].drawn for one in found])
     low, high = measures.interval(slope, drawn, patients, draws.level)
     return {
         "name": measure.name,

@@ -53,9 +53,12 @@ def slope(truth: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarra
         yes = some * truth
         fits = _overlap(yes, some - yes, logit)
         found = np.full(len(some), math.nan)
-        found[fits] = _slopes(yes[fits], some[fits], logit)
+        found[fits] = _slopes(yes[fits], some[fits], logit, near)
         return found
 
+    once = np.ones((1, prob.size))
+    # Draws are near the cases that they are drawn of: their slopes are sought from there on.
+    near = _line(once * truth, once, logit) if _overlap(once * truth, once - truth, logit).all() else np.zeros(2)
     return weighted.by_blocks(of, weights)
 
 
@@ -98,13 +101,24 @@ def _ends(weight: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return low, np.where(there, logit, -math.inf).max(axis=1, initial=-math.inf)
 
 
-def _slopes(yes: np.ndarray, total: np.ndarray, logit: np.ndarray) -> np.ndarray:
-    """Returns the slopes by Newton's method, steps halved until the likelihood does not fall, (draws,)."""
+def _line(yes: np.ndarray, total: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """Returns intercept and slope of one draw, (2,)."""
+    (b,) = _slopes(yes, total, logit, np.zeros(2))
+    a = _intercepts(yes, total, b * logit)[0]
+    return np.array([a, b]) if math.isfinite(a + b) else np.zeros(2)
+
+
+def _slopes(yes: np.ndarray, total: np.ndarray, logit: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Returns the slopes by Newton's method, steps halved until the likelihood does not fall, (draws,).
+
+    It begins at intercept and slope `near`, (2,).
+    """
     size = total.sum(axis=1)
-    centred = logit - (total @ logit / size)[:, None]
+    middle = total @ logit / size
+    centred = logit - middle[:, None]
     scale = np.sqrt((total * centred**2).sum(axis=1) / size)
     x = centred / scale[:, None]
-    beta, going = np.zeros((len(x), 2)), np.arange(len(x))
+    beta, going = np.stack([near[0] + near[1] * middle, near[1] * scale], axis=1), np.arange(len(x))
     for _ in range(_MOST_STEPS):
         step = _step(beta[going], x[going], yes[going], total[going])
         beta[going] -= step

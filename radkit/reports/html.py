@@ -30,6 +30,7 @@ header{padding-top:2.2rem;padding-bottom:.6rem;border-bottom:3px solid var(--acc
 h1{font-size:1.9rem;line-height:1.2;margin:0}
 h2{font-size:1.35rem;margin:2.4rem 0 .6rem;padding-bottom:.25rem;border-bottom:1px solid var(--line)}
 h3{font-size:1.1rem;margin:1.6rem 0 .4rem}h4{font-size:1rem;margin:1.2rem 0 .3rem}
+summary{cursor:pointer;margin-top:1rem}summary h3{display:inline}
 p{margin:.6rem 0;max-width:46rem}.lead{color:var(--soft);font-size:1.05rem;margin:.5rem 0 .4rem}
 a{color:var(--accent)}
 .scroll{overflow-x:auto;margin:.9rem 0}
@@ -37,7 +38,7 @@ table{border-collapse:collapse;font-size:.93rem;font-variant-numeric:tabular-num
 caption{text-align:left;color:var(--soft);font-size:.9rem;padding-bottom:.35rem}
 th,td{padding:.38rem .9rem .38rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 thead th{border-bottom:2px solid var(--line);font-weight:600;white-space:nowrap}
-tbody th{font-weight:500}tbody tr:nth-child(even){background:var(--band)}
+tbody th{font-weight:500}tbody td:not(.n){min-width:6.5rem}tbody tr:nth-child(even){background:var(--band)}
 .n{text-align:right;white-space:nowrap}
 figure{margin:1rem 0}figure img{display:block;max-width:100%;height:auto;background:#fff;border:1px solid var(--line);
 border-radius:6px}
@@ -52,7 +53,7 @@ nav ul{columns:2;padding-left:1.2rem;margin:.8rem 0}
 footer{color:var(--soft);font-size:.85rem;margin-top:3rem;padding-bottom:2rem}
 @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--line:#bbb;--band:#fff;--accent:#000;--warn:#000;
 --warn-paper:#fff}body{font-size:10.5pt}figure,tr,.notes{break-inside:avoid}h2,h3{break-after:avoid}
-.scroll{overflow:visible}}
+.scroll{overflow:visible}details::details-content{content-visibility:visible;block-size:auto}}
 """
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _DPI = 200
@@ -153,6 +154,18 @@ def subsection(heading: str, *parts: str) -> str:
     """
     held = [part for part in parts if part]
     return "\n".join([f"<section>\n<h3>{_escape(heading)}</h3>", *held, "</section>"]) if held else ""
+
+
+def folded(heading: str, *parts: str) -> str:
+    """Returns a subsection that is shown once its heading is asked for, and in print; nothing when it would be empty.
+
+    Args:
+        heading: Plain text.
+        parts: HTML text; empty ones are left out.
+    """
+    held = [part for part in parts if part]
+    above = f"<details>\n<summary><h3>{_escape(heading)}</h3></summary>"
+    return "\n".join([above, *held, "</details>"]) if held else ""
 
 
 def paragraph(words: str) -> str:

@@ -69,7 +69,10 @@ def _score(cases: Sequence[Mapping[str, Any]], data: config.Data) -> float:
 
 
 def _arrays(cases: Sequence[Mapping[str, Any]], data: config.Data) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([case["label"] for case in cases]), figures.by_class(cases, "probability", data)
+    truth = np.array([case["label"] for case in cases])
+    scores = figures.by_class(cases, "probability", data)
+    # Who gives no number has made the surest mistake, as in the report's questions of yes or no.
+    return truth, np.where(np.isnan(scores), 1.0 - np.eye(len(data.class_names))[truth], scores)
 
 
 def _auc_of_brightness(cases: Sequence[Mapping[str, Any]], truth: np.ndarray) -> dict[str, float]:

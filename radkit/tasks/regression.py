@@ -1,5 +1,6 @@
 """A number in its own unit. The network's 0 and 1 stand for `data.label_range`, so that its numbers stay small."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from radkit.data import prepare
 from radkit.evaluation import numbers, plan
 from radkit.tasks import figures, learning, streams
 from radkit.tasks.task import Record, Shown, Task, Tensors, spell_interval
+
+_NOTHING = {"value": math.nan, "low": math.nan, "high": math.nan}
+_PLAIN = ("root mean squared error", "R2")
 
 
 def _num_outputs(data: config.Data) -> int:
@@ -46,11 +50,14 @@ def _arrays(cases: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]
 
 
 def _measured(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    truth, found = _arrays(cases)
+    known = [case for case in cases if not math.isnan(case["label"])]
+    truth, found = _arrays(known)
+    if not known or not np.isfinite(found).all():  # who gives no answer has no mean error
+        return dict.fromkeys(("mean absolute error", "bias"), _NOTHING) | dict.fromkeys(_PLAIN, math.nan)
     plain = metrics.METRICS["regression_metrics"](y_true=truth, y_pred=found)
     return {
-        "mean absolute error": figures.mean([case["error"] for case in cases], figures.patients(cases)),
-        "bias": figures.mean(list(found - truth), figures.patients(cases)),
+        "mean absolute error": figures.mean([case["error"] for case in known], figures.patients(known)),
+        "bias": figures.mean(list(found - truth), figures.patients(known)),
         "root mean squared error": plain["rmse"],
         "R2": plain["r2"],
     }
@@ -60,6 +67,7 @@ def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str,
     named = _measured(cases)
     return {
         **figures.counted(cases),
+        "num_unknown": sum(math.isnan(case["label"]) for case in cases),
         "unit": data.label_unit,
         "figures": named,
         "subgroups": figures.subgroups(cases, _measured),
@@ -69,7 +77,8 @@ def _summary(cases: Sequence[Mapping[str, Any]], data: config.Data) -> dict[str,
 
 def _pick(cases: Sequence[Mapping[str, Any]], data: config.Data) -> list[int]:
     del data
-    return sorted(range(len(cases)), key=lambda i: (-cases[i]["error"], i))[:8]
+    known = [i for i, case in enumerate(cases) if not math.isnan(case["error"])] or list(range(len(cases)))
+    return sorted(known, key=lambda i: (-cases[i]["error"], i))[:8]
 
 
 def _page(
@@ -82,7 +91,7 @@ def _page(
 ) -> str:
     from radkit.reports import evaluation_labels  # matplotlib is an extra, wanted only here
 
-    truth, found = _arrays(cases)
+    truth, found = _arrays([case for case in cases if not math.isnan(case["label"])])
     captions = _captions(shown, cases, data)
     page = evaluation_labels.Page(title, summary, figures.pictures(shown), captions, history=history)
     return evaluation_labels.regression(page, truth, found, data.label, data.label_unit)
@@ -103,7 +112,14 @@ def _drawn(
 
 def _headline(summary: Mapping[str, Any]) -> str:
     error = summary["figures"]["mean absolute error"]
-    return f"mean absolute error {spell_interval(error, summary['unit'])}, n = {summary['num_cases']}"
+    known = summary["num_cases"] - summary.get("num_unknown", 0)
+    return f"mean absolute error {spell_interval(error, summary['unit'])}, n = {known}"
+
+
+def _notes(summary: Mapping[str, Any]) -> list[str]:
+    unknown = summary.get("num_unknown", 0)
+    plural = "" if unknown == 1 else "s"
+    return [f"Nobody knows the truth of {unknown} case{plural}: no figure counts them."] if unknown else []
 
 
 def _asked(data: config.Data) -> plan.Asked:
@@ -124,4 +140,5 @@ TASK = Task(
     stream=streams.regression,
     asked=_asked,
     drawn=_drawn,
+    notes=_notes,
 )

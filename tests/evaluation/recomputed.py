@@ -23,7 +23,7 @@ from tests.evaluation import recomputed_statistics as plain
 
 Statistic = Callable[[np.ndarray], float]  # of row numbers, one that is drawn twice there twice
 Path_ = tuple[Any, ...]
-# What a report is given, and no figure: settings, counters of looks, thresholds chosen elsewhere.
+# What a report is given, and no figure: settings, counters of looks, thresholds chosen elsewhere, what was not scored.
 GIVEN = ("format", "settings", "data", "run", "test_set", "look", "operating_points")
 _GIVEN_FIELDS = {"level", "threshold_this", "threshold_other", "fewest_patients", "at_cost_of"}
 TOLERANCE = 2e-7  # slopes are found by search
@@ -105,7 +105,7 @@ class Ledger:
         pending: list[tuple[Path_, Any]] = [((), self.report)]
         while pending:
             path, held = pending.pop()
-            if path and (path[0] in GIVEN or path[-1] in _GIVEN_FIELDS):
+            if path and (path[0] in GIVEN or path[-1] in _GIVEN_FIELDS or path == ("cases", "left_out")):
                 continue
             if isinstance(held, Mapping):
                 pending += [((*path, key), value) for key, value in held.items()]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.evaluation import recomputed_classes
 from tests.evaluation import recomputed_statistics as plain
 from tests.evaluation.recomputed import Job, Statistic, Table
 
@@ -151,8 +152,8 @@ def _subgroups(job: Job) -> None:
             closed = one.closed(about) if one.closed else None
             value, drawn = job.figure((*path, "figures", number), one.of, about, closed)
             found[figure["name"]] = Found(value, drawn, about)
-        for number, difference in enumerate(said["differences"]):
-            here, one = found[difference["name"]], asked(job, difference["name"])
+        for number, told in enumerate(said["differences"]):
+            here, one = found[told["name"]], asked(job, told["name"])
             about = one.known & ~members
             rest = Found(one.of(np.flatnonzero(about)), job.drawn(one.of, about), about)
             n, where = int((here.about | about).sum()), (*path, "differences", number)
@@ -174,7 +175,7 @@ def _positives(job: Job, table: Table, members: np.ndarray) -> dict[str, float]:
     from tests.evaluation import recomputed_sections
 
     task, names = job.report["task"], [one["name"] for one in job.report["endpoints"]]
-    classes = recomputed_sections.class_names(job.table)
+    classes = recomputed_classes.class_names(job.table)
     truths = {name: recomputed_sections.truth(task, table, names, name, classes) for name in names}
     return {name: float(np.nansum(truth[members])) for name, truth in truths.items()}
 
@@ -289,8 +290,7 @@ def _delong_test(job: Job, path: tuple[Any, ...], test: Any, here: Table, there:
     said = {name: value for name, value in told.items() if name in test}
     job.ledger.check(path, {**said, "positives": int(y.sum())})
     if "low" in test:
-        spread = told["difference"] / told["z"] if told["z"] else math.nan
-        half = plain.stats.norm.ppf(0.975) * abs(spread)
+        half = plain.stats.norm.ppf(0.975) * told["se"]
         job.ledger.check(path, {"low": told["difference"] - half, "high": told["difference"] + half})
     return told["p"]
 
@@ -357,4 +357,4 @@ def _sloping(
     lines = np.array([line([float(one.drawn[k]) for one in heights]) for k in range(heights[0].drawn.size)])
     low, high = plain.interval(slope, lines, patients, level)
     told = {"slope": slope, "low": low, "high": high, "n": int(about.sum()), "num_patients": patients}
-    job.ledger.check((*path, "slopes", number), {**told, "num_undefined": int(np.isnan(lines).sum())})
+    job.ledger.check((*path, "slopes", number), {**told, "num_undefined": int((~np.isfinite(lines)).sum())})

@@ -201,7 +201,7 @@ def delong(y: np.ndarray, s: np.ndarray, patient: np.ndarray, level: float) -> t
 def paired_delong(y: np.ndarray, a: np.ndarray, b: np.ndarray, patient: np.ndarray) -> dict[str, float]:
     """Returns two areas on the same cases and their test, sums of placements taken by patient (Obuchowski 1997)."""
     areas = auc(y, a), auc(y, b)
-    told = {"this": areas[0], "other": areas[1], "difference": areas[0] - areas[1], "z": NAN, "p": NAN}
+    told = {"this": areas[0], "other": areas[1], "difference": areas[0] - areas[1], "z": NAN, "p": NAN, "se": NAN}
     if not both(y):
         return told
     keys = sorted(set(patient.tolist()))
@@ -222,6 +222,7 @@ def paired_delong(y: np.ndarray, a: np.ndarray, b: np.ndarray, patient: np.ndarr
         + j / (j - 1) * np.sum(below**2) / n_no**2
         + 2 * m / (m - 1) * np.sum(above * below) / (n_yes * n_no)
     )
+    told["se"] = math.sqrt(max(0.0, variance))
     if variance > 0:
         told["z"] = told["difference"] / math.sqrt(variance)
         told["p"] = 2 * stats.norm.sf(abs(told["z"]))
@@ -264,11 +265,17 @@ def icc2(pairs: np.ndarray, level: float) -> tuple[float, float, float]:
     value = share(msr - mse, msr + (k - 1) * mse + k * (msc - mse) / n)
     if math.isnan(value) or not (mse or msc):
         return value, NAN, NAN
-    a, b = k * value / (n * (1 - value)), 1 + k * value * (n - 1) / (n * (1 - value))
-    freedom = (a * msc + b * mse) ** 2 / ((a * msc) ** 2 / (k - 1) + (b * mse) ** 2 / ((n - 1) * (k - 1)))
+    # Times n (1 - value), which may be 0.
+    a, b = k * value * msc, (n * (1 - value) + k * value * (n - 1)) * mse
+    spread = a**2 / (k - 1) + b**2 / ((n - 1) * (k - 1))
+    freedom = (a + b) ** 2 / spread if spread else 1.0
     low, high = stats.f.ppf((1 + level) / 2, n - 1, freedom), stats.f.ppf((1 + level) / 2, freedom, n - 1)
     rest = k * msc + (k * n - k - n) * mse
-    return value, n * (msr - low * mse) / (low * rest + n * msr), n * (high * msr - mse) / (rest + n * high * msr)
+    return (
+        value,
+        share(n * (msr - low * mse), low * rest + n * msr),
+        share(n * (high * msr - mse), rest + n * high * msr),
+    )
 
 
 def concordance(x: np.ndarray, y: np.ndarray) -> float:
@@ -281,7 +288,7 @@ def mcnemar(only: int, only_other: int, n: int) -> dict[str, float]:
     """Returns the exact test of cases that one of two has right, of n."""
     apart = only + only_other
     p = (stats.binomtest(only, apart).pvalue if apart else 1.0) if n else NAN
-    squared = max(0.0, abs(only - only_other) - 1) ** 2 / apart if apart else 0.0
+    squared = max(0.0, abs(only - only_other) - 1) ** 2 / apart if apart else NAN
     return {"only_this_right": only, "only_other_right": only_other, "p": p, "chi2_corrected": squared}
 
 

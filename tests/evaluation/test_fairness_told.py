@@ -99,3 +99,18 @@ def test_tasks_without_questions_have_gaps_of_their_leading_figures() -> None:
 def test_cases_that_are_all_alike_are_not_compared() -> None:
     cases = Cases(made_up_groups.rows(4, per_patient=4))
     assert fairness_told.tell(cases, made_up_groups.plan_of()) == []
+
+
+def test_draws_that_leave_a_gap_infinite_are_counted_as_undefined() -> None:
+    cases = made_up_groups.made()
+    first = cases.patients == 0
+
+    def of(_: Cases, weights: np.ndarray) -> np.ndarray:
+        there = weights[:, first].sum(axis=1) > 0
+        return np.where(there | (weights[:, ~first].sum(axis=1) == 0), 1.0, np.inf)
+
+    leading = measures.Measure("finite while the first patient is drawn", "", of, leads=True)
+    told = fairness_told.tell(cases, made_up_groups.plan_of(asked=plan.Asked((leading,)), points=()))
+    for entry in told:
+        of_groups = [group["figures"][0]["num_undefined"] for group in entry["groups"]]
+        assert entry["gaps"][0]["num_undefined"] == max(of_groups) > 0

@@ -10,7 +10,12 @@ BARE = {"task": "classification", "cases": {"n": 1, "num_patients": 1}}
 
 def full() -> dict:
     point = {"rule": "min_sensitivity", "value": 0.95, "chosen_on": "validation", "num_cases": 40, "threshold": 0.3}
-    figure = {"name": "AUC", "value": 0.9, "method": "Mann-Whitney", "closed": {"method": "DeLong 1988"}}
+    figure = {
+        "name": "AUC",
+        "value": 0.9,
+        "method": "Mann-Whitney",
+        "closed": {"low": 0.8, "high": 1.0, "method": "DeLong 1988"},
+    }
     return {
         "task": "multi_label",
         "data": {"dataset": "chests"},
@@ -34,8 +39,13 @@ def full() -> dict:
                 "operating_point": {**point, "rule": "youden", "value": None},
             },
         ],
-        "subgroups": [{"fact": "sex", "differences": []}, {"fact": "age_band", "differences": [{"p": 0.1}]}],
-        "fairness": [{}],
+        "subgroups": [
+            {"fact": "", "differences": []},
+            *[{"fact": "sex", "differences": []}] * 2,
+            *[{"fact": "age_years", "differences": [{"p": 0.1}]}] * 3,
+            {"fact": "kernel", "differences": []},
+        ],
+        "fairness": [{"endpoint": "mass"}],
         "comparisons": [{"with": "old", "tests": [{"name": "DeLong", "method": "DeLong 1988"}]}],
         "readers": {"n": 3},
         "robustness": {
@@ -55,7 +65,7 @@ def test_all_that_was_done_is_told() -> None:
         "test set: geographic: site B",
         "first look at it",
         "The reference standard was histology (20) and expert reader (30).",
-        "Not evaluated were 2 without a label.",
+        "Not evaluated were 2 cases without a label.",
         "90 % confidence intervals",
         "500 draws, seed 7",
         "by formula stand beside: DeLong 1988",
@@ -65,7 +75,7 @@ def test_all_that_was_done_is_told() -> None:
         "The operating point of effusion was the largest sum",
         "not known (5)",
         "differed (3)",
-        "formed by sex and age band",
+        "formed by sex and age.",
         "Holm",
         "Rates at the operating point",
         "compared with old",
@@ -100,6 +110,28 @@ def test_rules_without_a_known_name_are_left_to_the_tables() -> None:
     report["endpoints"][0]["operating_point"] = {"rule": "of their own"}
     report["endpoints"][1]["operating_point"] = None
     assert "operating point of" not in methods.tell(report)
+
+
+def test_the_operating_point_of_boxes_is_told() -> None:
+    report = full()
+    report["operating_points"] = [
+        {"name": "boxes", "rule": "fp_per_image", "value": 0.5, "chosen_on": "validation", "num_cases": 9}
+    ]
+    assert (
+        "Found boxes count from the operating point on: the highest sensitivity at no more than 0.5 false positives an "
+        "image, chosen on the validation split (9 cases)."
+    ) in methods.tell(report)
+
+
+def test_formulas_that_gave_no_interval_are_not_named() -> None:
+    report = full()
+    report["figures"][0]["closed"] = {"low": None, "high": None, "method": "not told: several measurements"}
+    assert "by formula" not in methods.tell(report)
+
+
+def test_without_operating_points_no_rates_were_compared() -> None:
+    report = {**full(), "fairness": [{"endpoint": None}]}
+    assert "Rates at the operating point" not in methods.tell(report)
 
 
 def test_sentences_end_and_nothing_is_left_unfilled() -> None:

@@ -69,6 +69,13 @@ def test_plots_stand_side_by_side_and_none_leave_nothing() -> None:
     assert html.side_by_side([]) == ""
 
 
+def test_what_is_folded_away_has_its_heading() -> None:
+    assert html.folded("a<b", "<p>in</p>", "") == (
+        "<details>\n<summary><h3>a&lt;b</h3></summary>\n<p>in</p>\n</details>"
+    )
+    assert html.folded("nothing", "") == ""
+
+
 def test_a_section_is_taken_whole_out_of_a_page() -> None:
     inner = html.section("Two", html.subsection("Within", "<p>deep</p>"), "<p>end</p>", anchor="two")
     page = html.page("Outer", html.section("One", "<p>other</p>", anchor="one"), inner)

@@ -8,10 +8,22 @@ import pytest
 import tensorflow as tf
 
 from radkit import config
-from serving import models, server
+from serving import gate, models, server
 
 MAX_MESSAGE_BYTES = 4 << 20
 MODELS = ("numbers", "segment", "classify", "turned", "grey")
+_APART = gate._apart
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _near(near_gate: None) -> None:
+    """Exports of this folder's tests are held to their runs in this process."""
+
+
+@pytest.fixture
+def fresh_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate as it is, in a fresh process without keras."""
+    monkeypatch.setattr(gate, "_apart", _APART)
 
 
 def _save(function: object, folder: Path, data: config.Data | None = None, **specs: tf.TensorSpec) -> None:

@@ -14,22 +14,11 @@ import tensorflow as tf
 from radkit import outputs, runs, tasks
 from radkit.errors import UserError
 from radkit.tasks import task as task_module
-from serving import apart, card, export, gate, operating
+from serving import card, export, operating
 from tests.conftest import MadeUp
 
 IMAGE = np.random.default_rng(1).normal(500, 80, (2, 19, 26, 1)).astype(np.float32)
 SPACING = np.full((2, 2), np.nan, np.float32)
-
-
-@pytest.fixture
-def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the gate ask in this process: that keras is not needed is seen in test_export."""
-
-    def answered(folder: Path, given: gate.Golden) -> dict[str, gate.Arrays]:
-        arrays = {f"{group}/{name}": value for group, inputs in given.items() for name, value in inputs.items()}
-        return apart.grouped(apart.answered(folder, arrays))
-
-    monkeypatch.setattr(gate, "_apart", answered)
 
 
 @pytest.fixture
@@ -84,7 +73,6 @@ def exported(output: Path, *flags: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("near")
 class TestExports:
     def test_an_operating_point_makes_calls_in_the_graph(self, run: Path, tmp_path: Path) -> None:
         threshold = float(np.sort(probabilities(run)[:, 1])[-1])  # that of the surer of the two images

@@ -1,5 +1,6 @@
 """Queues, deadlines, slow clients, TLS, bytes that are no requests, the audit log: the server's edges."""
 
+import gc
 import http.client
 import json
 import random
@@ -18,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from radkit.errors import UserError
-from serving import audit, batching, configs_text, models, queueing, refusals, settings
+from serving import audit, batching, configs_text, models, patience, queueing, refusals, settings, trials
 from serving.configs_text import Wanted
 from tests.serving import running
 from tests.serving.running import factor, request
@@ -105,6 +106,53 @@ def test_clients_that_send_slowly_hold_nobody_up(server: running.Running) -> Non
     for one in slow:
         one.close()
     assert factor(server) == 2
+
+
+def test_calls_whose_request_never_gets_whole_are_given_up_when_they_are_many(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LEAST_S", 0.2)
+    ended = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        ended.wait(60)
+        yield from ()
+
+    with running.running([Wanted("m", base)]) as started:
+        begin = started.channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        calls = [begin.future(nothing(), timeout=60) for _ in range(81)]  # more than threads
+        assert factor(started) == 2
+        codes = [call.code() for call in calls if call.done()]
+        assert set(codes) == {CODE.CANCELLED}
+        assert len(codes) < len(calls), "no more are given up than need be"
+        host, port = started.web.split(":")
+        slow = [socket.create_connection((host, int(port)), timeout=30) for _ in range(16)]
+        for one in slow:
+            one.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: 99\r\n\r\n{")
+        ends = time.monotonic() + 30
+        while started.ask("/v1/models/m")[0] == 429:  # no room until some are let go
+            assert time.monotonic() < ends
+        for one in slow:
+            one.close()
+        ended.set()
+
+
+def test_a_refused_call_leaves_nothing_in_memory(server: running.Running) -> None:
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for asked in (request(((1.0, 2.0, 3.0),)), request(name="no"), request(signature_name="no")):
+            with pytest.raises(grpc.RpcError):
+                server.stub.Predict(asked, timeout=60)
+        assert server.ask("/v1/models/m:predict", {"instances": [[1]]})[0] == 400
+        time.sleep(0.1)
+        gc.collect()
+        assert [one for one in gc.garbage if isinstance(one, refusals.Refusal)] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 def test_random_bytes_get_codes_and_cost_no_memory(server: running.Running) -> None:
@@ -285,3 +333,44 @@ def test_a_call_that_fails_spoils_no_others(tmp_path: Path) -> None:
     assert isinstance(found[3], models.ModelFailed)
     assert [float(y[0, 0]) for number, y in enumerate(found) if number != 3] == [0, 2, 4, 8, 10]
     model.close()
+
+
+def test_joining_goes_on_only_where_it_is_cheaper() -> None:
+    for cost_s, pays in ((0.5, True), (0.99, False), (3.0, False), (float("inf"), False)):
+        trial, ways = trials.Trial(), []
+        for _ in range(2 * trials.SAMPLES):
+            ways.append(trial.joins())
+            trial.ran(ways[-1], 4, 4 * (cost_s if ways[-1] else 1.0))
+        assert ways == [True, False] * trials.SAMPLES, "in turns"
+        assert (trial.joins(), trial.is_off) == (pays, not pays)
+        trial.passed(trials.HOLDS - 1)
+        assert trial.is_off != pays
+        trial.passed(1)
+        assert (trial.joins(), trial.is_off) == (True, False), "it is tried again"
+
+
+def test_a_model_that_gains_nothing_by_batches_is_asked_call_by_call(base: Path) -> None:
+    model = models.load(base)
+    runs: list[int] = []
+    runner = batching.Runner(model, settings.Settings(1, 64, settings.Batching(64)), lambda rows, _: runs.append(rows))
+    whole = model.run
+
+    def dear(name: str, inputs: dict[str, np.ndarray], *more: object) -> dict[str, np.ndarray]:
+        time.sleep(0.004 * len(inputs["x"]) ** 2)
+        return whole(name, inputs, *more)
+
+    object.__setattr__(model, "run", dear)
+    asked = np.ones((1, 2), np.float32)
+
+    def ask() -> None:
+        for _ in range(25):
+            assert runner.answer("", {"x": asked})["y"].tolist() == [[2.0, 2.0]]
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(runs) == 100
+    assert max(runs) > 1
+    assert runs[-40:] == [1] * 40

@@ -31,15 +31,23 @@ class Served:
         dies_after: So many.
         data: What the model tells of its records.
         rank: Of the images it takes.
+        versions: Which it has.
         sizes: Of the image as the signature has it; -1 is any.
     """
 
     def __init__(self) -> None:
         self.answered, self.dies_after, self.data, self.rank = 0, 1000, VOLUMES, 3
         self.sizes: tuple[int, ...] = ()
+        self.versions = [3]
         self.address = ""
 
+    def _version(self, spec: Any, context: grpc.ServicerContext) -> int:
+        if (version := spec.version.value or max(self.versions)) not in self.versions:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{version} was asked for")
+        return version
+
     def metadata(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        version = self._version(messages.GetModelMetadataRequest.FromString(request).model_spec, context)
         found = messages.SignatureDefMap()
         sizes = self.sizes or (-1,) * (self.rank + 1)
         for name, inputs, given in (
@@ -54,7 +62,7 @@ class Served:
             for key, dtype in (given, ("class_names", 7)):
                 signature.outputs[key].dtype = dtype
         reply = messages.GetModelMetadataResponse()
-        reply.model_spec.version.value = 3
+        reply.model_spec.version.value = version
         reply.metadata["signature_def"].value = found.SerializeToString()
         return bytes(reply.SerializeToString())
 
@@ -62,7 +70,11 @@ class Served:
         inputs, head = codec.inputs_of(request)
         if head.model_spec.signature_name == "records":
             return codec.response(messages.PredictResponse(), {"data": [json.dumps(config.data_to_json(self.data))]})
+        self._version(head.model_spec, context)
         if self.answered >= self.dies_after:
+            if self.versions == [3, 4]:
+                self.versions = [4]
+                self._version(head.model_spec, context)
             context.abort(grpc.StatusCode.UNAVAILABLE, "shutting down")
         self.answered += 1
         mask = (inputs["image"][..., 0] > 100).astype(np.uint8)
@@ -135,6 +147,30 @@ def test_what_a_dying_server_answered_stays_and_the_next_run_goes_on(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
     assert not list((tmp_path / "out").glob("*.part"))
     assert outputs.read_json(tmp_path / "out" / "summary.json")["answered"] == 5
+
+
+def test_a_version_taken_out_of_service_loses_no_answer_and_none_is_mixed_with_another(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        image(tmp_path / "in" / str(number), f"{CT}.{number}")
+    asked = (served, tmp_path / "in", tmp_path / "out", "--in_flight=1")
+    served.dies_after = 2
+    assert run(*asked) == 2
+    served.dies_after, served.versions = 3, [3, 4]
+    capsys.readouterr()
+    assert run(*asked) == 2, "goes on with 3 though 4 is newer, until that is gone"
+    assert "3 was asked for; 3 of 4 inputs are done and kept" in capsys.readouterr().err
+    served.dies_after = 1000
+    assert run(*asked) == 2
+    said = capsys.readouterr().err
+    assert "holds answers of version 3 of m, which is not served any more" in said
+    assert len(answers_in(incomplete(tmp_path))) == 3
+    served.versions = [3, 4]
+    assert run(*asked) == 0
+    told = [outputs.read_json(path)["model"] for path in (tmp_path / "out").rglob("answer.json")]
+    assert [one["version"] for one in told] == [3] * 4
+    assert served.answered == 4
 
 
 def test_a_full_disk_is_told_and_what_was_written_before_stays(

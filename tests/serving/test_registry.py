@@ -106,6 +106,16 @@ def test_a_folder_without_a_graph_is_not_a_version_yet(server: running.Running, 
     assert list(states(server)) == [1]
 
 
+def test_a_number_that_no_request_can_name_is_no_version(
+    server: running.Running, base: Path, saved: dict[int, Path]
+) -> None:
+    for name in ("9" * 25, str(1 << 63)):
+        shutil.copytree(saved[2], base / name)
+    assert server.served.refresh() == []
+    assert list(states(server)) == [1]
+    assert models.find_version(base)[0] == 1
+
+
 def test_a_folder_that_is_away_leaves_the_model_in_service(server: running.Running, base: Path) -> None:
     base.rename(base.with_name("away"))
     (problem,) = server.served.refresh()

@@ -89,6 +89,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("near_gate")
 def test_one_file_trains_is_scored_and_served(
     package: str, volumes: MadeUp, tmp_path: Path, keras_alone: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

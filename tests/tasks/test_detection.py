@@ -18,6 +18,7 @@ from radkit.evaluation import measures
 from radkit.losses import detection as of_boxes
 from radkit.tasks import detection, learning, task
 from tests import conftest
+from tests.evaluation import recomputed
 
 VOLUME = config.Data(
     "v", box_labels=("nodule", "node", "unsure"), ignored_boxes=("unsure",), image_size=(8, 12, 12), size_multiple=4,
@@ -227,7 +228,7 @@ EXPERIMENT = config.Experiment(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("keras_alone")
+@pytest.mark.usefixtures("keras_alone", "near_gate")
 def test_boxes_from_a_table_to_a_served_detector(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     from serving import export as exporting
     from serving import models, predict, server
@@ -244,7 +245,10 @@ def test_boxes_from_a_table_to_a_served_detector(tmp_path: Path, capsys: pytest.
     assert train.main(["train", f"--config={made.config_file(tmp_path)}", *said]) == 0, "the same run again"
 
     flags = [f"--run={tmp_path / 'run'}", f"--input={folder}", f"--output={tmp_path / 'scored'}"]
-    assert evaluate.main(["evaluate", *flags]) == 0
+    assert evaluate.main(["evaluate", *flags, "--robustness", "--robustness_cases=2", "--resamples=100"]) == 0
+    ledger = recomputed.recompute(tmp_path / "scored")
+    assert (ledger.wrong, ledger.unseen()) == ([], [])
+    assert {"lesions", "robustness"} <= {path[0] for path in ledger.seen}
     summary = json.loads((tmp_path / "scored" / "summary.json").read_text())
     assert TASK.headline(summary) in capsys.readouterr().out
     assert summary["score"] >= 0.9

@@ -1,6 +1,7 @@
 """Numbers: answer in the label's unit, figures, page."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -56,6 +57,23 @@ def test_figures_worked_by_hand_and_a_page() -> None:
     assert "120 months, predicted 100 months" in page
     alone = TASK.summary(listed[:1], DATA)
     assert "<html" in TASK.page("t", alone, listed[:1], [], [], dataclasses.replace(DATA, label_unit=""))
+
+
+def test_unknown_truths_are_left_out_and_counted_and_an_answer_that_is_no_number_is_not() -> None:
+    pairs = [(100, 110), (math.nan, 100), (60, 60), (80, 90)]
+    listed = [cases.case(TASK, DATA, np.float32(t), {"values": [p]}, f"P{n}") for n, (t, p) in enumerate(pairs)]
+    summary = TASK.summary(listed, DATA)
+    assert summary["figures"]["mean absolute error"]["value"] == pytest.approx(20 / 3)
+    assert summary["num_unknown"] == 1
+    assert TASK.headline(summary).endswith("n = 3")
+    assert TASK.notes is not None
+    assert TASK.notes(summary) == ["Nobody knows the truth of 1 case: no figure counts them."]
+    assert TASK.pick(listed, DATA) == [0, 3, 2]
+    assert "<html" in TASK.page("t", summary, listed, [task.Shown(1, cases.record(1.0), {})], [], DATA)
+    silent = TASK.summary([*listed, cases.case(TASK, DATA, np.float32(1), {"values": [math.nan]}, "P9")], DATA)
+    assert math.isnan(silent["score"])
+    assert TASK.headline(silent) == "mean absolute error undefined, n = 4"
+    assert math.isnan(TASK.summary(listed[1:2], DATA)["score"])
 
 
 def test_what_a_clinical_evaluation_measures_is_of_its_cases() -> None:

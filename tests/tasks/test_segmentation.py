@@ -99,6 +99,24 @@ def test_unlabelled_voxels_are_neither_right_nor_wrong() -> None:
     assert (found["dice shell"], found["dice core"], found["ref_ml"]) == (1.0, 1.0, pytest.approx(0.1))
 
 
+def test_an_image_that_nobody_labelled_is_left_out_and_counted() -> None:
+    unlabelled = case_of([255, 255], [1, 0], name="test 2")
+    assert math.isnan(unlabelled["dice"])
+    assert math.isnan(unlabelled["dice shell"])
+    cases = [unlabelled, case_of([1, 2], [1, 1], patient_id="P2"), case_of([1, 0], [1, 0], patient_id="P3")]
+    summary = TASK.summary(cases, VOLUME)
+    assert summary["num_unlabelled"] == 1
+    assert summary["figures"]["mean Dice"]["value"] == pytest.approx((1 / 3 + 1) / 2)
+    assert TASK.headline(summary).endswith("n = 2")
+    assert TASK.pick(cases, VOLUME) == [1, 2]
+    assert TASK.notes is not None
+    assert TASK.notes(summary) == ["Nobody labelled anything in 1 case: no figure counts them."]
+    nobody = TASK.summary([unlabelled], VOLUME)
+    assert math.isnan(nobody["score"])
+    assert TASK.headline(nobody) == "mean Dice undefined, n = 0"
+    assert TASK.pick([unlabelled], VOLUME) == [0]
+
+
 def test_the_summary_is_the_mean_with_an_interval_over_patients() -> None:
     cases = [case_of([1, 0], [1, 0], patient_id=f"P{n // 2}") for n in range(6)]
     cases += [case_of([1, 0], [0, 0], patient_id=f"P{n}") for n in range(3, 5)]

@@ -11,6 +11,7 @@ import pytest
 
 from radkit import outputs, runs, tasks
 from radkit.data import shards
+from radkit.data.splitting import test_lock
 from tests.conftest import MadeUp
 from trainers import evaluate
 
@@ -36,9 +37,10 @@ def test_a_run_is_scored(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(made.folder, tmp_path / "records")  # the look at its test set is written into it
-    assert call(run_folders[task], tmp_path / "records", tmp_path / "out") == 0
+    assert call(run_folders[task], tmp_path / "records", tmp_path / "out", "--resamples=100") == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "summary.json", "cases.csv", "cases.parquet", "report.html", "report.json", "figures", "provenance.json"
+        "summary.json", "cases.csv", "cases.parquet", "trained_on.csv", "report.html", "report.json", "figures",
+        "provenance.json",
     }  # fmt: skip
     assert {p.suffix for p in (tmp_path / "out" / "figures").iterdir()} == {".svg", ".png"}
     report = json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=pytest.fail)
@@ -46,6 +48,10 @@ def test_a_run_is_scored(
     count = shards.num_records(made.folder, "test")
     assert summary["num_cases"] == report["cases"]["n"] == count
     assert tasks.find(task).headline(summary) in capsys.readouterr().out
+    # One number has one interval, wherever it is told.
+    leading = report["figures"][0]
+    of_summary = summary["figures"][leading["name"]]
+    assert of_summary == pytest.approx({name: leading[name] for name in of_summary})
     with (tmp_path / "out" / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len({row["record_uid"] for row in rows}) == count
@@ -67,6 +73,9 @@ def test_the_same_run_gives_the_same_bytes_and_a_second_call_none(
     for path in (tmp_path / "one").rglob("*.*"):
         other = tmp_path / "two" / path.relative_to(tmp_path / "one")
         assert path.read_bytes() == other.read_bytes(), path.name
+    (note,) = outputs.read_json(tmp_path / "one" / "report.json")["notes"]
+    assert "cases of the split validation, by which the weights" in note
+    assert note in (tmp_path / "one" / "report.html").read_text()
     before = (tmp_path / "one" / "report.html").stat().st_mtime_ns
     assert call(run_folders[task], made.folder, tmp_path / "one", "--split=validation") == 0
     assert (tmp_path / "one" / "report.html").stat().st_mtime_ns == before
@@ -183,6 +192,22 @@ class TestRefused:
     ) -> None:
         assert call(run_folders["segmentation"], radiographs.folder, tmp_path / "out") == 2
         assert "data.dataset='squares', the config says 'blobs'" in capsys.readouterr().err
+
+    def test_a_faulty_table_of_readers_and_no_look_is_spent_on_it(
+        self,
+        radiographs: MadeUp,
+        run_folders: dict[str, Path],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        keras_alone: None,
+    ) -> None:
+        shutil.copytree(radiographs.folder, tmp_path / "records")
+        (tmp_path / "readers.csv").write_text("record_uid,reader,call\n9.9,A,1\n")
+        flags = (f"--readers={tmp_path / 'readers.csv'}", "--resamples=100")
+        assert call(run_folders["classification"], tmp_path / "records", tmp_path / "out", *flags) == 2
+        assert "none of the 1 rows of the readers' table is of a record" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+        assert not (tmp_path / "records" / test_lock.LOOKS).exists()
 
     def test_a_split_that_is_none(
         self, volumes: MadeUp, run_folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]

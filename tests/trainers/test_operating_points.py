@@ -10,6 +10,7 @@ import pytest
 
 from radkit import outputs, runs
 from radkit.errors import UserError
+from radkit.evaluation.endpoints import OperatingPoint
 from tests.conftest import MadeUp
 from trainers import evaluate, operating_points
 from trainers.operating_points import Rule
@@ -27,6 +28,12 @@ from trainers.operating_points import Rule
 )
 def test_a_rule_is_read(said: str | None, rule: Rule | None) -> None:
     assert operating_points.parsed(said) == rule
+
+
+def test_a_miss_costs_what_the_point_was_chosen_by() -> None:
+    youden = OperatingPoint("mass", "youden", None, 0.4)
+    assert operating_points.cost_of([youden, OperatingPoint("ill", "min_cost", 10.0, 0.2)], 1.0) == 10.0
+    assert operating_points.cost_of([youden], 3.0) == 3.0
 
 
 @pytest.mark.parametrize(

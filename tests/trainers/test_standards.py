@@ -44,6 +44,14 @@ def test_mixed_or_absent_standards_are_refused_with_counts(asked: list[str], sai
         standards.choose(MIXED, asked)
 
 
+def test_what_is_not_scored_is_counted_by_its_reason() -> None:
+    assert standards.left_out(MIXED, {"reader"}) == {
+        "whose labels rest on histology": 3,
+        "whose labels rest on what nobody told": 1,
+    }
+    assert standards.left_out(MIXED, set(MIXED)) == {}
+
+
 @pytest.fixture
 def mixed(radiographs: MadeUp, tmp_path: Path) -> MadeUp:
     """The same radiographs; the labels of every other series rest on histology, the others on a reader's word."""

@@ -1,13 +1,14 @@
 """The page's section on questions of yes or no: figures of scores, curves, calls at the operating point."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from radkit.reports import html, text
 from radkit.reports.clinical import endpoint_plots, parts
 
 Told = Mapping[str, Any]
+_OPEN = 3  # endpoints that are shown at once
 _RULES = {
     "youden": "the largest sum of sensitivity and specificity",
     "min_sensitivity": "the highest specificity with a sensitivity of at least {}",
@@ -30,12 +31,13 @@ def part(told: Sequence[Told]) -> parts.Part:
     for place, endpoint in enumerate(told, 1):
         drawn = endpoint_plots.of(endpoint, place)
         drawings += drawn
-        subsections.append(_endpoint(endpoint, drawn))
+        # Ten labels have 40 plots: what is behind the first ones is a click away.
+        subsections.append(_endpoint(endpoint, drawn, html.subsection if place <= _OPEN else html.folded))
     return parts.Part("\n".join([*subsections, _meanings(told)]), drawings)
 
 
-def _endpoint(told: Told, drawn: Sequence[parts.Drawing]) -> str:
-    return html.subsection(
+def _endpoint(told: Told, drawn: Sequence[parts.Drawing], under: Callable[..., str]) -> str:
+    return under(
         told["name"],
         html.paragraph(_counts(told)),
         html.notes(_warnings(told)),

@@ -98,7 +98,11 @@ def title(report: Mapping[str, Any]) -> str:
 
 def _lead(report: Mapping[str, Any]) -> str:
     cases, test_set, look = (report.get(key) or {} for key in ("cases", "test_set", "look"))
-    said = [f"{cases.get('n', 0)} cases of {cases.get('num_patients', 0)} patients"]
+    said = [f"{_counted(cases.get('n', 0), 'case')} of {_counted(cases.get('num_patients', 0), 'patient')}"]
+    split = (report.get("data") or {}).get("split")
+    said += [f"split {split}"] if split and split != "test" else []
+    standards = [str(name).replace("_", " ") for name in cases.get("reference_standards") or {}]
+    said += [f"reference standard: {' and '.join(standards)}"] if standards else []
     said += [f"test set: {test_set['told']}"] if test_set.get("told") else []
     said += [str(look["told"])] if look.get("told") else []
     return "; ".join(said)
@@ -108,10 +112,14 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     look, cases = report.get("look") or {}, report.get("cases") or {}
     left_out = {name: count for name, count in (cases.get("left_out") or {}).items() if count}
     told = [str(look["warning"])] if look.get("warning") else []
-    told += [f"Left out: {count} case{'s' * (count != 1)} {name}." for name, count in left_out.items()]
+    told += [f"Left out: {_counted(count, 'case')} {name}." for name, count in left_out.items()]
     if (cases.get("num_patients") or 0) < 2:
         told.append("With one patient no interval can be told.")
     return [*told, *map(str, report.get("notes") or [])]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _trained(history: Sequence[Mapping[str, Any]]) -> str:

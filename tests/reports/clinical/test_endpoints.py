@@ -102,6 +102,15 @@ def test_scores_that_are_no_probabilities_have_two_plots() -> None:
     assert [drawing.stem for drawing in found.drawings] == ["roc-1-ill", "precision-recall-1-ill"]
 
 
+def test_of_many_labels_those_after_the_third_are_folded_away() -> None:
+    one = bare(told(made_up.of_ill(), POINT))[0]
+    page, _ = read([{**one, "name": f"label {place}"} for place in range(1, 6)])
+    assert page.count("<details>") == page.count("</details>") == 2
+    assert "<summary><h3>label 4</h3></summary>" in page
+    assert "<section>\n<h3>label 3</h3>" in page
+    assert "<details>" not in read([one])[0]
+
+
 def test_no_endpoints_have_no_section() -> None:
     assert endpoints.part([]).body == ""
 

@@ -23,7 +23,7 @@ def report() -> dict:
 @pytest.fixture(scope="module")
 def whole(report: dict) -> str:
     own = html.page("Own", html.section("The task's part", html.paragraph("said by the task")))
-    return page.page(report, [html.figure(reports.PICTURE, "Case 7, missed")], HISTORY, own)[0]
+    return page.page(report, html.figure(reports.PICTURE, "Case 7, missed"), HISTORY, own)[0]
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +52,19 @@ def test_what_must_not_be_overlooked_stands_first(whole: str) -> None:
     first = whole[: whole.index("<nav")]
     for words in (
         "looked at before",
-        "3 cases are left out: without a reference",
+        "Left out: 3 cases without a reference.",
         "temporal",
         "12 cases of 6 patients",
+        "reference standard: expert reader and histology",
     ):
         assert words in first
+
+
+def test_a_split_that_is_no_test_set_is_named_at_the_top(report: dict) -> None:
+    first = page.page({"task": "detection", "data": {"split": "test"}})[0].partition("<main>")[0]
+    assert "split" not in first
+    first = page.page({"task": "detection", "data": {"split": "validation"}})[0].partition("<main>")[0]
+    assert "split validation" in first
 
 
 def test_settings_and_methods_are_told(whole: str, report: dict) -> None:
