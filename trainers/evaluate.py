@@ -31,6 +31,7 @@ from radkit import config, outputs, program, runs, tasks
 from radkit.data import pipeline, shards, splits
 from radkit.data.splitting import test_lock
 from radkit.errors import UserError
+from radkit.tasks import task as task_module
 from trainers import evaluating, looks, operating_points, scoring, standards
 
 FLAGS = program.new_flags(data_in="Data set's folder, as convert wrote it.", out="Folder to write the result into.")
@@ -104,7 +105,8 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
         "split": split,
         "weights": manifest["weights_sha256"],
         "reference_standards": sorted(wanted),
-        "operating_points": [dataclasses.asdict(point) for point in points],
+        # null where there is no number: what is no number equals nothing, itself neither.
+        "operating_points": task_module.as_json([dataclasses.asdict(point) for point in points]),
         **options.settings,
     }
     record = outputs.provenance("evaluate", settings, shards.digest(folder))

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from radkit import outputs, runs
 from radkit.errors import UserError
+from radkit.evaluation import operating
 from radkit.evaluation.endpoints import OperatingPoint
 from tests.conftest import MadeUp
 from trainers import evaluate, operating_points
@@ -104,3 +106,18 @@ def test_of_a_task_without_calls_a_rule_is_refused(
     assert "calls nothing yes or no" in capsys.readouterr().err
     assert call(run_folders["classification"], volumes.folder, tmp_path / "out", "--rule=fp_per_image=1") == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_point_without_a_threshold_is_the_same_the_second_time(
+    radiographs: MadeUp, run: Path, tmp_path: Path, keras_alone: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sha = runs.manifest(run)["weights_sha256"]
+    name = runs.experiment(run).data.class_names[1]
+    outputs.write_json(
+        run / runs.OPERATING_POINTS, operating.to_json([OperatingPoint(name, "youden", None, math.nan)], sha)
+    )
+    assert call(run, radiographs.folder, tmp_path / "out") == 0
+    assert call(run, radiographs.folder, tmp_path / "out") == 0
+    assert "differs" not in capsys.readouterr().err
+    (told,) = report_of(tmp_path / "out")["operating_points"]  # type: ignore[misc]
+    assert told["threshold"] is None
