@@ -199,7 +199,12 @@ def _about(asked: Asked) -> dict[str, Any]:
     chosen = asked.chosen
     return {
         "left_out": dict(asked.left_out),
-        "data": {"dataset": chosen.data.dataset, "split": chosen.split, "digest": shards.digest(chosen.folder)},
+        "data": {
+            "dataset": chosen.data.dataset,
+            "split": chosen.split,
+            "cases": looks.of_fold(chosen),
+            "digest": shards.digest(chosen.folder),
+        },
         "run": {
             "weights_sha256": manifest["weights_sha256"],
             "model": asked.model.experiment.model.name,

@@ -42,7 +42,7 @@ def test_a_second_look_is_told_everywhere(
     summary, page = told(tmp_path / "one")
     assert summary["look"] == {"number": 1, "networks": 1, "told": "look 1 at this test set", "warning": ""}
     assert summary["test_set"] == {"type": "random", "of_the_runs_records": True, "told": "random"}
-    assert "Evaluation of a classifier; test set: random; look 1 at this test set" in page
+    assert "test set: random; look 1 at this test set" in page
     assert call(run, folder, tmp_path / "one") == 0  # done already: nobody looks
     assert "(random, look 1)" in capsys.readouterr().out
     assert call(run, folder, tmp_path / "two") == 0

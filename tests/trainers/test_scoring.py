@@ -95,13 +95,13 @@ def test_records_of_other_standards_are_left_out_before_they_are_numbered(volume
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.1, 2**60, "é", [1, [2.5]], True])
 def test_figures_are_told_to_other_hosts_as_they_are(value: object, volumes: MadeUp, monkeypatch) -> None:
     chosen = scoring.Cases(volumes.folder, "validation", volumes.experiment.data, tasks.find("segmentation"))
-    monkeypatch.setattr(scoring, "_figures", lambda *_: {"figure": value})
+    monkeypatch.setattr(scoring, "figures", lambda *_: {"figure": value})
     for found in on_hosts(2, lambda one: scoring.cases(masks, chosen, progress=False, devices=one)):
         assert {repr(case["figure"]) for case in found} == {repr(value)}
 
 
 def test_numbers_of_numpy_are_told_as_numbers(volumes: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = scoring.Cases(volumes.folder, "validation", volumes.experiment.data, tasks.find("segmentation"))
-    monkeypatch.setattr(scoring, "_figures", lambda *_: {"one": np.float32(0.1), "many": np.arange(2)})
+    monkeypatch.setattr(scoring, "figures", lambda *_: {"one": np.float32(0.1), "many": np.arange(2)})
     for found in on_hosts(2, lambda one: scoring.cases(masks, chosen, progress=False, devices=one)):
         assert all(case["one"] == float(np.float32(0.1)) and case["many"] == [0, 1] for case in found)

@@ -91,16 +91,14 @@ def _part(module: str, told: Any) -> parts.Part:
 
 def title(report: Mapping[str, Any]) -> str:
     """Returns what the page is called."""
-    dataset = (report.get("data") or {}).get("dataset")
+    dataset, which = ((report.get("data") or {}).get(name) for name in ("dataset", "cases"))
     task = str(report["task"]).replace("_", " ")
-    return f"{dataset}: evaluation of {task}" if dataset else f"Evaluation of {task}"
+    return f"{dataset}: {which or 'evaluation'} ({task})" if dataset else f"Evaluation of {task}"
 
 
 def _lead(report: Mapping[str, Any]) -> str:
     cases, test_set, look = (report.get(key) or {} for key in ("cases", "test_set", "look"))
     said = [f"{_counted(cases.get('n', 0), 'case')} of {_counted(cases.get('num_patients', 0), 'patient')}"]
-    split = (report.get("data") or {}).get("split")
-    said += [f"split {split}"] if split and split != "test" else []
     standards = [str(name).replace("_", " ") for name in cases.get("reference_standards") or {}]
     said += [f"reference standard: {' and '.join(standards)}"] if standards else []
     said += [f"test set: {test_set['told']}"] if test_set.get("told") else []

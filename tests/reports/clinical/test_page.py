@@ -60,11 +60,9 @@ def test_what_must_not_be_overlooked_stands_first(whole: str) -> None:
         assert words in first
 
 
-def test_a_split_that_is_no_test_set_is_named_at_the_top(report: dict) -> None:
-    first = page.page({"task": "detection", "data": {"split": "test"}})[0].partition("<main>")[0]
-    assert "split" not in first
-    first = page.page({"task": "detection", "data": {"split": "validation"}})[0].partition("<main>")[0]
-    assert "split validation" in first
+def test_the_split_or_fold_stands_in_the_title() -> None:
+    told = {"task": "detection", "data": {"dataset": "lungs", "split": "validation", "cases": "validation, fold 2"}}
+    assert "<h1>lungs: validation, fold 2 (detection)</h1>" in page.page(told)[0]
 
 
 def test_settings_and_methods_are_told(whole: str, report: dict) -> None:
