@@ -259,12 +259,8 @@ def _notes(of_folds: Mapping[int, config.Experiment], cases: Sequence[Mapping[st
 def _table(listed: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
     """Returns header and rows of the table of cases, fold and names first."""
     header = [*_FIRST, *(name for name in listed[0] if name not in _FIRST)]
-    rows = [[_cell(case.get(name, "")) for name in header] for case in listed]
+    rows = [[case.get(name, "") for name in header] for case in listed]
     return header, rows
-
-
-def _cell(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def headline(summary: Mapping[str, Any], task: task_module.Task) -> str:

@@ -130,7 +130,7 @@ def counts(y: np.ndarray, called: np.ndarray, unanswered: np.ndarray) -> tuple[f
 
 
 def share(part: float, whole: float) -> float:
-    return part / whole if whole else NAN
+    return float(part) / float(whole) if whole else NAN
 
 
 def of_counts(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
