@@ -205,7 +205,12 @@ class _Host:
         self._process.stdin.close()
 
     def wait(self) -> None:
-        self._process.wait(60)
+        """Returns when it has ended; all is measured by then, so one that TensorFlow holds at its end is killed."""
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _free_addresses(number: int) -> list[str]:
