@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from radkit.errors import UserError
-from radkit.models.layers import convolutions
+from radkit.models.layers import depthwise
 
 FLOAT32 = "float32"
 WAYS = (FLOAT32, "float16", "bfloat16", "int8")
@@ -99,7 +99,7 @@ def _channels(network: keras.Model) -> dict[int, tuple[int, ...]]:
 
 
 _TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
-_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, convolutions.DepthwiseConv3D)
+_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, depthwise.DepthwiseConv3D)
 
 
 def _kernel(variable: keras.Variable, way: str, channels: tuple[int, ...]) -> Kernel:

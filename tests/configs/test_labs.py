@@ -129,7 +129,7 @@ def test_the_layout_becomes_records(lab: str, downloaded: Callable[[str], Path])
     assert {name: counted(folder / name) for name in RECORDS[lab]} == RECORDS[lab]
 
 
-SOON = {"chestxray14"}  # the others are `long`
+SOON = {"chestxray14", "decathlon_spleen"}  # the others are `long`
 
 
 @pytest.mark.slow

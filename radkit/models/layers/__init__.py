@@ -3,10 +3,10 @@
 from radkit.models.layers.blocks import activate as activate
 from radkit.models.layers.blocks import convolution_block as convolution_block
 from radkit.models.layers.blocks import normalize as normalize
-from radkit.models.layers.convolutions import DepthwiseConv3D as DepthwiseConv3D
 from radkit.models.layers.convolutions import convolve as convolve
 from radkit.models.layers.convolutions import convolve_depthwise as convolve_depthwise
 from radkit.models.layers.convolutions import deconvolve as deconvolve
+from radkit.models.layers.depthwise import DepthwiseConv3D as DepthwiseConv3D
 from radkit.models.layers.excitation import squeeze_and_excite as squeeze_and_excite
 from radkit.models.layers.normalization import MOMENTUM as MOMENTUM
 from radkit.models.layers.normalization import BatchNormalization as BatchNormalization

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
 
@@ -30,9 +29,3 @@ def add(y: Any, bias: Any) -> Any:
         return ops.add(y, bias), gradient
 
     return function(y, bias)
-
-
-def wanted(layer: Any, inputs: Any) -> bool:
-    """Returns whether a layer's constant is to be added so: in half precision on TensorFlow."""
-    half = keras.backend.standardize_dtype(inputs.dtype) in ("bfloat16", "float16")
-    return bool(layer.use_bias) and half and keras.backend.backend() == "tensorflow"

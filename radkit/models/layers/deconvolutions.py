@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from radkit.models.layers import biases
+from radkit.models.layers import biases, kernel_gradients
 
 
 def _alone(layer: Any, inputs: Any) -> bool:
@@ -46,13 +46,35 @@ def _sorted(layer: Any, inputs: Any) -> Any:
     return y if layer.activation is None else layer.activation(y)
 
 
+def _called(layer: Any, inputs: Any, of_keras: Any) -> Any:
+    if _alone(layer, inputs):
+        return _sorted(layer, inputs)
+    if not kernel_gradients.wanted(inputs) or layer.data_format != "channels_last":
+        return of_keras(inputs)
+
+    def convolution(x: Any, kernel: Any) -> Any:
+        return ops.conv_transpose(
+            x, kernel, strides=list(layer.strides), padding=layer.padding, output_padding=layer.output_padding,
+            data_format=layer.data_format, dilation_rate=layer.dilation_rate,
+        )  # fmt: skip
+
+    kernel, least = (
+        ops.convert_to_tensor(layer.kernel),
+        kernel_gradients.extents(layer.kernel_size, layer.dilation_rate),
+    )
+    y = kernel_gradients.convolved(convolution, inputs, kernel, least, transposed=True)
+    if layer.use_bias:
+        y = biases.add(y, layer.bias)
+    return y if layer.activation is None else layer.activation(y)
+
+
 @keras.saving.register_keras_serializable("radkit")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """Keras's layer, arguments and weights, made faster where the kernel is as large as the stride."""
 
     def call(self, inputs: Any) -> Any:
         """Returns the transposed convolution."""
-        return _sorted(self, inputs) if _alone(self, inputs) else super().call(inputs)
+        return _called(self, inputs, super().call)
 
 
 @keras.saving.register_keras_serializable("radkit")
@@ -61,4 +83,4 @@ class Conv3DTranspose(keras.layers.Conv3DTranspose):
 
     def call(self, inputs: Any) -> Any:
         """Returns the transposed convolution."""
-        return _sorted(self, inputs) if _alone(self, inputs) else super().call(inputs)
+        return _called(self, inputs, super().call)

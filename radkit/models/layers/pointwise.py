@@ -1,11 +1,14 @@
-"""Keras's convolutions: those whose kernel is one place as the product of two matrices, constants by `biases`."""
+"""Keras's convolutions: those whose kernel is one place as the product of two matrices, constants by `biases`.
+
+Kernels' gradients are by `kernel_gradients`.
+"""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from radkit.models.layers import biases
+from radkit.models.layers import biases, kernel_gradients
 
 
 def _multiplied(inputs: Any, kernel: Any) -> Any:
@@ -23,14 +26,23 @@ def _finished(layer: Any, y: Any) -> Any:
 
 def _called(layer: Any, inputs: Any, of_keras: Any) -> Any:
     faster = _faster(layer, inputs)
-    convolution = _multiplied if faster else layer.convolution_op
+    careful = kernel_gradients.wanted(inputs) and layer.data_format == "channels_last"
+    least = kernel_gradients.extents(layer.kernel_size, layer.dilation_rate)
+
+    def convolution(x: Any, kernel: Any) -> Any:
+        if faster:
+            return _multiplied(x, kernel)
+        if careful:
+            return kernel_gradients.convolved(layer.convolution_op, x, kernel, least)
+        return layer.convolution_op(x, kernel)
+
     if _skips(layer):
         return _finished(layer, (_multiplied if faster else _plain)(_skipped(layer, inputs), _kernel(layer)))
     if _recomputed(layer, inputs):
         from radkit.models.layers import recomputed
 
         return _finished(layer, recomputed.convolved(convolution, inputs, _kernel(layer)))
-    if faster or (biases.wanted(layer, inputs) and layer.data_format == "channels_last"):
+    if faster or careful:
         return _finished(layer, convolution(inputs, _kernel(layer)))
     return of_keras(inputs)
 
