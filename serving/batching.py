@@ -115,8 +115,11 @@ class Runner:
             refusals.late("the deadline passed before the model was asked")
         started = time.perf_counter()
         outputs = self._model.run(name, inputs, wanted, timeout_s)
+        spent_s = time.perf_counter() - started
         if self._seen:
-            self._seen(_rows(inputs) or 1, time.perf_counter() - started)
+            self._seen(_rows(inputs) or 1, spent_s)
+        if timeout_s is not None and spent_s > timeout_s:
+            refusals.late("the deadline passed while the model answered")
         return outputs
 
     def _together(

@@ -13,6 +13,7 @@ Source: https://protobuf.dev/programming-guides/encoding; tensorflow/core/framew
 tensorflow_serving/apis/predict.proto (field numbers).
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -28,6 +29,12 @@ _KEY, _VALUE = 1, 2  # of a map's entry
 _CONTENT = 4  # of TensorProto
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5  # wire types; groups are not spoken here
 _LONGEST = 10  # bytes of a varint
+# Fields of one message that are looked at one by one; each costs a hundred times its two bytes while that is done.
+MOST_FIELDS = 1 << 14
+
+
+class _Many(ProtocolError):
+    """A message of more fields than are looked at one by one."""
 
 
 class _Field(NamedTuple):
@@ -129,7 +136,7 @@ def _message(kind: Any, parts: list[memoryview]) -> Any:
 
 def _entry(data: memoryview) -> tuple[str, "_Tensor"]:
     name = ""
-    fields: list[_Field] = []
+    parts: list[memoryview] = []
     for found in _fields(data):
         if (found.number, found.kind) == (_KEY, _BYTES):
             try:
@@ -137,16 +144,21 @@ def _entry(data: memoryview) -> tuple[str, "_Tensor"]:
             except UnicodeDecodeError as error:
                 raise ProtocolError("a tensor's name is no UTF-8") from error
         elif (found.number, found.kind) == (_VALUE, _BYTES):
-            fields += _fields(found.value)  # said twice, the two are merged
-    return name, _Tensor(fields)
+            parts.append(found.value)  # said twice, the two are merged
+    return name, _Tensor(parts)
 
 
 class _Tensor:
     """A TensorProto whose long fields stay in the message that they came in; read as one by `protocol.to_array`."""
 
-    def __init__(self, fields: list[_Field]) -> None:
-        times = Counter(found.number for found in fields)
+    def __init__(self, parts: list[memoryview]) -> None:
         self._long: dict[str, Any] = {}
+        try:
+            fields = list(itertools.chain.from_iterable(map(_fields, parts)))
+        except _Many:  # a string, or a number of a list that is not packed, is a field each: all of it is protobuf's
+            self._small = _message(messages.TensorProto, parts)
+            return
+        times = Counter(found.number for found in fields)
         small = []
         for found in fields:
             if (found.number, found.kind) == (_CONTENT, _BYTES):
@@ -214,8 +226,11 @@ _LISTS: dict[int, tuple[str, Callable[[memoryview], np.ndarray]]] = {
 
 
 def _fields(data: memoryview) -> Iterator[_Field]:
-    at, end = 0, len(data)
+    at, end, number = 0, len(data), 0
     while at < end:
+        number += 1
+        if number > MOST_FIELDS:
+            raise _Many(f"the message has more than {MOST_FIELDS} fields")
         start = at
         key, at = _varint(data, at)
         kind, size = key & 7, 0

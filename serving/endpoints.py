@@ -1,5 +1,6 @@
 """The gRPC side of the server: sockets, threads, limits, deadlines, TLS; what is answered stands in `service`."""
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass
@@ -66,10 +67,21 @@ def start(answers: service.Service, state: health.Health, door: Door) -> tuple[g
     bound = _listen(server, address, door.tls)
     if not bound:
         raise UserError(f"{address} cannot be had: in use, or no address of this machine; name another --port")
+    if door.socket and _is_taken(door.socket):  # gRPC would take it away from who listens there
+        raise UserError(f"--grpc_socket_path {door.socket} is in use; name another, or end the server that has it")
     if door.socket and not _listen(server, f"unix:{door.socket}", door.tls):
         raise UserError(f"--grpc_socket_path {door.socket} cannot be had; name a path that can be written")
     server.start()
     return server, bound
+
+
+def _is_taken(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as asked:
+        try:
+            asked.connect(path)
+        except OSError:  # nothing there, or what a server that was killed has left
+            return False
+    return True
 
 
 def _listen(server: grpc.Server, address: str, tls: configs_text.Tls | None) -> int:

@@ -16,6 +16,9 @@ _LIKELY = {
     REGRESS: (signatures.REGRESS, signatures.DEFAULT, signatures.EXAMPLES),
 }
 
+# What all examples together may take, bytes, with what they share in each of them.
+_MOST_BYTES = 1 << 28
+
 Answer = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 Known = Mapping[str, signatures.Signature]
 
@@ -35,6 +38,11 @@ def serialized(given: Any) -> np.ndarray:
         _check_apart(given.example_list_with_context)
         # Two messages, one behind the other, are read as one in which their features are merged.
         shared = given.example_list_with_context.context.SerializeToString()
+        if len(shared) * len(examples) > _MOST_BYTES:
+            refusals.invalid(
+                f"a context of {len(shared)} bytes for {len(examples)} examples takes more than {_MOST_BYTES}; "
+                "send fewer examples at once"
+            )
     found = np.empty(len(examples), object)
     found[:] = [shared + example.SerializeToString() for example in examples]
     return found
@@ -56,11 +64,11 @@ def chosen(known: Known, name: str, method: str) -> str:
     """
     if name and name not in known:
         there = ", ".join(sorted(known))
-        refusals.unfit(f"Serving signature key {name[:99]!r} not found; there are: {there}")
+        refusals.invalid(f"No signature was found with the name: {name[:99]}; there are: {there}")
     for likely in (name,) if name else _LIKELY[method]:
         if likely in known and _takes_examples(known[likely]) and _gives(known[likely], method):
             return likely
-    refusals.unfit(_why(name, method))
+    refusals.invalid(_why(name, method))
 
 
 def _why(name: str, method: str) -> str:

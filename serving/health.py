@@ -47,8 +47,9 @@ class Health:
             with self._lock:
                 if len(self._watchers) >= MOST_WATCHERS:
                     refusals.full(f"{MOST_WATCHERS} watch already; use Check")
-                status = self._status(asked)
-                self._watchers[send] = (asked, status)
+                status, ending = self._status(asked), self._ending
+                if not ending:
+                    self._watchers[send] = (asked, status)
         except Refusal as refusal:
             context.set_code(refusal.code)
             context.set_details(str(refusal))
@@ -57,17 +58,23 @@ class Health:
         if not context.add_callback(lambda: self._forget(send)):
             self._forget(send)
         send(_reply(status))
+        if ending:
+            send(None)
 
     def changed(self, ending: bool = False) -> None:
-        """Tells the watchers what is new; from `ending` on, nothing is served."""
+        """Tells the watchers what is new; from `ending` on, nothing is served, and nobody watches on."""
         with self._lock:
             self._ending = self._ending or ending
             told = [(send, asked, self._status(asked)) for send, (asked, _) in self._watchers.items()]
             told = [(send, asked, status) for send, asked, status in told if self._watchers[send][1] != status]
             for send, asked, status in told:
                 self._watchers[send] = (asked, status)
+            ended = list(self._watchers) if self._ending else []
         for send, _, status in told:
             send(_reply(status))
+        for send in ended:  # a stream left open would hold up the server's end
+            self._forget(send)
+            send(None)
 
     def _status(self, asked: str) -> int:
         if asked not in KNOWN:

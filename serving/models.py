@@ -127,17 +127,28 @@ class Model:
         return {key: found[gives[key]] for key in wanted}
 
 
-def find_version(base: Path, version: int | None = None) -> tuple[int, Path]:
-    """Returns the version and the folder that holds it: the highest one, or the one asked for.
+def check_base(base: Path) -> None:
+    """Refuses a folder that will not hold versions: it is none, a version itself, or full of something else.
 
     Raises:
-        UserError: There is none; the message says what the folder looks like instead.
+        UserError: The message says what the folder looks like instead.
     """
     if not base.is_dir():
         raise UserError(f"{base} is not a folder; name the one that holds version folders, as {base}/1/{GRAPH}")
     if (base / GRAPH).is_file():
         hint = f"name its parent {base.parent}" if base.name.isdigit() else f"move it into {base}/1"
         raise UserError(f"{base} holds a SavedModel itself; a folder of version folders was expected: {hint}")
+    if any(base.iterdir()) and not _numbered(base):
+        raise UserError(f"{base} holds no version folder; {base}/1/{GRAPH} was expected (radkit export writes it)")
+
+
+def find_version(base: Path, version: int | None = None) -> tuple[int, Path]:
+    """Returns the version and the folder that holds it: the highest one, or the one asked for.
+
+    Raises:
+        UserError: There is none; the message says what the folder looks like instead.
+    """
+    check_base(base)
     versions = {number: p for number, p in _numbered(base).items() if p.is_dir()}
     if not versions:
         raise UserError(f"{base} holds no version folder; {base}/1/{GRAPH} was expected (radkit export writes it)")

@@ -21,6 +21,9 @@ MAX_BYTES = 2**31 - 1
 # What numpy 1 and 2 both hold; TensorFlow's own kernels stop at 8 to 12.
 MAX_RANK = 32
 STRING = 7
+# What values that were left out may take, bytes: a message of 50 bytes could claim any amount of memory by one of them.
+MOST_REPEATED = 1 << 24
+_STRING_BYTES = 64  # what a string takes in memory, at least
 
 
 class ProtocolError(ValueError):
@@ -120,9 +123,9 @@ def _encoded(item: Any) -> bytes:
 def to_array(tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """Returns the array that a TensorProto holds.
 
-    A list shorter than the shape has its last value repeated, as TensorFlow does. Unlike TensorFlow, a tensor
-    without any value is refused rather than read as zeros (an image that was not sent must not get an answer), and
-    so is a list longer than the shape.
+    A list shorter than the shape has its last value repeated, as TensorFlow does, up to `MOST_REPEATED` bytes. Unlike
+    TensorFlow, a tensor without any value is refused rather than read as zeros (an image that was not sent must not
+    get an answer), and so is a list longer than the shape.
 
     Args:
         tensor: The message, ours or the stock one.
@@ -137,7 +140,7 @@ def to_array(tensor: Any, max_bytes: int = MAX_BYTES) -> np.ndarray:
     shape = _shape(tensor)
     count = math.prod(shape)
     if tensor.dtype == STRING:
-        _check_size(shape, 8, max_bytes)
+        _check_size(shape, _STRING_BYTES, max_bytes)
         return _strings(tensor, count).reshape(shape)
     kind = _BY_NUMBER.get(tensor.dtype)
     if kind is None:
@@ -199,6 +202,7 @@ def _listed(tensor: Any, kind: _Kind, count: int) -> np.ndarray:
     if len(values) % width:
         raise ProtocolError(f"{kind.field} has {len(values)} values; real and imaginary parts come in pairs")
     missing = count - len(values) // width
+    _check_missing(missing, dtype.itemsize * width, kind.field)
     return np.concatenate([given, np.tile(given[-width:], missing)]) if missing else given
 
 
@@ -216,11 +220,21 @@ def _check_count(given: int, wanted: int, field: str) -> None:
         raise ProtocolError(f"the tensor came without values; its shape holds {wanted}")
 
 
+def _check_missing(missing: int, item_bytes: int, field: str) -> None:
+    if missing * item_bytes > MOST_REPEATED:
+        raise ProtocolError(
+            f"{field} lacks {missing} values of the shape; send all, since the last one is repeated up to "
+            f"{MOST_REPEATED} bytes only"
+        )
+
+
 def _strings(tensor: Any, count: int) -> np.ndarray:
+    _check_count(len(tensor.string_val), count if tensor.string_val else 0, "string_val")
     values = list(tensor.string_val)
     if not values and tensor.tensor_content:
         values = _packed_strings(bytes(tensor.tensor_content), count)
     _check_count(len(values), count, "string_val")
+    _check_missing(count - len(values), _STRING_BYTES, "string_val")
     array = np.empty(count, object)
     array[: len(values)] = values
     array[len(values) :] = values[-1] if values else b""

@@ -85,6 +85,25 @@ class Loading:
     labels_ahead: bool = False
 
 
+@dataclass
+class _Look:
+    """What a model's folder held at one look.
+
+    Attributes:
+        wanted: The model.
+        chosen: Versions that are there and are to be served; None where the folder could not be read.
+        is_empty: It could, and there are none.
+        fresh: Versions loaded for it, not in service yet.
+        problems: What went wrong.
+    """
+
+    wanted: configs_text.Wanted
+    chosen: list[int] | None = None
+    is_empty: bool = False
+    fresh: list[Held] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
 class Registry:
     """The models of one server; calls may come from many threads."""
 
@@ -148,6 +167,8 @@ class Registry:
         """
         held = self._versions(spec.name)
         choice = spec.WhichOneof("version_choice")
+        if not held:
+            refusals.missing(f"no version of model {spec.name!r} is there yet")
         if choice is None:
             return [held[version] for version in sorted(held, reverse=True)]
         version = self._labelled(spec) if choice == "version_label" else spec.version.value
@@ -162,17 +183,31 @@ class Registry:
             for name, held in self._table.items()
         }
 
-    def configure(self, wanted: Sequence[configs_text.Wanted]) -> list[str]:
-        """Serves just these models from now on; returns what went wrong with each, empty if nothing.
+    def configure(self, wanted: Sequence[configs_text.Wanted], waits: bool = False) -> list[str]:
+        """Serves just these models from now on; returns what stands against it, and then nothing has changed.
 
-        What cannot be loaded leaves what was served in service.
+        Versions are loaded beside those that are served, which go only when all is there. What goes wrong with a
+        model that is served from the same folder by the same policy already is no reason to refuse the others.
+
+        Args:
+            wanted: The models.
+            waits: Take models, too, that have no version yet.
         """
         with self._working:
+            before = self._table
+            looks = [self._look(one) for one in wanted]
+            problems = [words for look in looks for words in self._against(look, waits)]
+            if problems:
+                for held in [held for look in looks for held in look.fresh]:
+                    held.drain()
+                self._table = before
+                return problems
             self._wanted = {one.name: one for one in wanted}
-            problems = self.refresh()
-            for one in wanted:
-                problems += self._label(one)
-            return problems
+            for look in looks:
+                self._take_up(look)
+            self._labels = {one.name: dict(one.labels) for one in wanted if one.labels}
+            self._let_go_models()
+            return []
 
     def hold(self, name: str, model: models.Model, runner: batching.Runner) -> None:
         """Serves a model that is loaded already, as it is."""
@@ -184,20 +219,19 @@ class Registry:
         """Looks at the folders once: takes up what is new, lets go what is gone; returns what went wrong."""
         with self._working:
             problems: list[str] = []
-            if self._wanted is None:
-                return problems
-            for one in self._wanted.values():
-                try:
-                    problems += self._refresh(one)
-                except OSError as error:  # a folder that changes while it is read
-                    problems.append(f"model {one.name}: {one.base} cannot be read: {error}")
-            for name in [name for name in self._table if name not in self._wanted]:
-                gone = self._table[name]
-                self._table = {key: value for key, value in self._table.items() if key != name}
-                self._labels.pop(name, None)
-                for held in gone.values():
-                    self._let_go(held)
+            for one in (self._wanted or {}).values():
+                look = self._look(one)
+                self._take_up(look)
+                problems += look.problems
             return problems
+
+    def _let_go_models(self) -> None:
+        assert self._wanted is not None
+        for name in [name for name in self._table if name not in self._wanted]:
+            gone = self._table[name]
+            self._table = {key: value for key, value in self._table.items() if key != name}
+            for held in gone.values():
+                self._let_go(held)
 
     def close(self) -> None:
         """Lets all go."""
@@ -205,60 +239,101 @@ class Registry:
             self._let_go(held)
         self._table = {}
 
-    def _refresh(self, wanted: configs_text.Wanted) -> list[str]:
-        if not wanted.base.is_dir():  # a disk that is away for a moment takes no model out of service
-            return [f"model {wanted.name}: {wanted.base} is not a folder; name the one that holds version folders"]
-        found = models.versions(wanted.base)
-        chosen = wanted.policy.choose(found)
-        problems = []
-        for version in chosen:
-            problems += self._load(wanted, version, found[version])
-        held = self._table.get(wanted.name, {})
-        if any(version in held and held[version].state == messages.AVAILABLE for version in chosen) or not chosen:
-            for version, one in held.items():
-                if version not in chosen:
-                    self._let_go(one)
-        if not chosen:
-            problems.append(f"model {wanted.name}: {wanted.base} holds no version that its policy asks for")
-        return problems
+    def _look(self, wanted: configs_text.Wanted) -> _Look:
+        """Loads the versions that are to be served and are not yet; nothing is taken up or let go."""
+        look = _Look(wanted)
+        try:
+            if not wanted.base.is_dir():  # a disk that is away for a moment takes no model out of service
+                words = "is not a folder; name the one that holds version folders"
+                look.problems.append(f"model {wanted.name}: {wanted.base} {words}")
+                return look
+            found = models.versions(wanted.base)
+            look.chosen = wanted.policy.choose(found)
+            look.is_empty = not look.chosen
+            if look.is_empty:
+                look.problems.append(f"model {wanted.name}: {wanted.base} holds no version that its policy asks for")
+            for version in look.chosen or ():
+                self._load(look, version, found[version])
+        except OSError as error:  # a folder that changes while it is read
+            look.problems.append(f"model {wanted.name}: {wanted.base} cannot be read: {error}")
+        return look
 
-    def _load(self, wanted: configs_text.Wanted, version: int, folder: Path) -> list[str]:
-        before = self._table.get(wanted.name, {}).get(version)
-        if before is not None and before.state == messages.AVAILABLE:
-            return []
+    def _load(self, look: _Look, version: int, folder: Path) -> None:
+        name = look.wanted.name
+        before = self._table.get(name, {}).get(version)
+        serves = before is not None and before.state == messages.AVAILABLE
+        if before is not None and serves and before.model is not None and before.model.folder == folder:
+            return
         files = _files(folder)
         failures = before.failures if before is not None and before.files == files else 0
         if failures and before is not None and not self._again(before):
-            return [before.error]
-        held = Held(wanted.name, version, messages.LOADING, files=files, failures=failures)
-        self._put(held)
+            look.problems.append(before.error)
+            return
+        held = Held(name, version, messages.LOADING, files=files, failures=failures)
+        if not serves:
+            self._put(held)
         try:
-            held.model, held.runner = self._loading.load(wanted.name, wanted.base, version)
-        except UserError as error:
-            held.error = f"model {wanted.name} version {version} is not served: {error}"
+            held.model, held.runner = self._loading.load(name, look.wanted.base, version)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            words = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            held.error = f"model {name} version {version} is not served: {words}"
             held.failures, held.failed_at, held.state = failures + 1, time.monotonic(), messages.END
             _LOG.warning("%s", held.error)
-            return [held.error]
-        held.state = messages.AVAILABLE
-        self._loading.told(wanted.name, version)
-        return []
+            look.problems.append(held.error)
+        else:
+            look.fresh.append(held)
+
+    def _take_up(self, look: _Look) -> None:
+        """Serves what a look has loaded, and lets go what is wanted no more."""
+        name = look.wanted.name
+        if name not in self._table:
+            self._table = {**self._table, name: {}}
+        for held in look.fresh:
+            before = self._table[name].get(held.version)
+            held.state = messages.AVAILABLE
+            self._put(held)
+            if before is not None and before is not held:
+                self._let_go(before)
+            self._loading.told(name, held.version)
+        if look.chosen is None:
+            return
+        held_now = self._table[name]
+        there = [version for version in look.chosen if version in held_now]
+        if look.is_empty or any(held_now[version].state == messages.AVAILABLE for version in there):
+            for version, one in held_now.items():
+                if version not in look.chosen:
+                    self._let_go(one)
+
+    def _against(self, look: _Look, waits: bool) -> list[str]:
+        """Returns why a model cannot be served as it is wanted."""
+        if not (self._is_served(look.wanted) or (waits and look.is_empty)):
+            return look.problems + self._unlabelled(look)
+        if look.is_empty:
+            _LOG.warning("%s yet; it is taken up when there is one", look.problems[0])
+        return self._unlabelled(look)
+
+    def _is_served(self, wanted: configs_text.Wanted) -> bool:
+        """Tells whether a model was to be served just so before, and is."""
+        before = (self._wanted or {}).get(wanted.name)
+        same = before is not None and (before.base, before.policy) == (wanted.base, wanted.policy)
+        return same and bool(self.available().get(wanted.name))
 
     def _again(self, held: Held) -> bool:
         waited_s = time.monotonic() - held.failed_at
         return held.failures <= self._loading.max_retries and waited_s >= self._loading.retry_interval_s
 
-    def _label(self, wanted: configs_text.Wanted) -> list[str]:
-        served = self.available().get(wanted.name, [])
-        before = self._labels.get(wanted.name, {})
-        for label, version in wanted.labels.items():
-            if version not in served and not self._loading.labels_ahead:
-                return [
-                    f"Request to assign label {label!r} to version {version} of model {wanted.name}, "
-                    "which is not currently available for inference"
-                ]
-        if before != wanted.labels:
-            self._labels = {**self._labels, wanted.name: dict(wanted.labels)}
-        return []
+    def _unlabelled(self, look: _Look) -> list[str]:
+        """Returns what stands against a model's labels: versions that will not be available."""
+        if self._loading.labels_ahead:
+            return []
+        name, chosen = look.wanted.name, set(look.chosen or ())
+        there = {held.version for held in look.fresh} | (chosen & set(self.available().get(name, [])))
+        return [
+            f"Request to assign label {label!r} to version {version} of model {name}, "
+            "which is not currently available for inference"
+            for label, version in sorted(look.wanted.labels.items())
+            if version not in there
+        ][:1]
 
     def _put(self, held: Held) -> None:
         versions = {**self._table.get(held.name, {}), held.version: held}

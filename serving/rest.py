@@ -29,6 +29,7 @@ from serving import (
     answering,
     audit,
     configs_text,
+    connections,
     counters,
     examples,
     messages,
@@ -42,7 +43,7 @@ from serving import (
 from serving.refusals import Refusal
 
 _PATH = re.compile(
-    r"/v1/models/(?P<name>[A-Za-z0-9_.-]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
     r"(?P<verb>:predict|:classify|:regress|/metadata)?"
 )
 _STATUS = {
@@ -70,7 +71,8 @@ class Door:
     Attributes:
         host: Address to listen on.
         port: 0 takes a free one.
-        threads: Connections at a time; more are told to come back. From half of them on, slow ones are let go.
+        threads: Connections at a time. For one more the one that is idle longest is ended; where none is, it is told to
+            come back. From half of them on, slow ones are let go.
         timeout_s: Of an answer, and of a client that sends or takes nothing.
         max_body_bytes: The largest request.
         tls: Keys; None does not encrypt.
@@ -97,8 +99,9 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, answers: service.Service, door: Door) -> None:
         self.answers, self.door = answers, door
-        self._room = threading.BoundedSemaphore(door.threads)
         self.patience = patience.Patience(door.threads // 2)
+        self.connections = connections.Connections(door.threads)
+        self.ending = False
         self._context = _context(door.tls) if door.tls else None
         if ":" in door.host:
             self.address_family = socket.AF_INET6
@@ -112,7 +115,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answers a connection in a thread of its own, or tells that there are too many."""
-        if not self._room.acquire(blocking=False):
+        if not self.connections.enter():
             words = b'{"error": "too many connections; ask again later"}'
             head = f"HTTP/1.1 429 Too Many Requests\r\nContent-Length: {len(words)}\r\nConnection: close\r\n\r\n"
             try:
@@ -125,27 +128,28 @@ class Server(http.server.ThreadingHTTPServer):
             return
         super().process_request(request, client_address)
 
+    def drain(self, timeout_s: float) -> None:
+        """Takes no new connections, and waits for the requests under way."""
+        self.ending = True
+        self.shutdown()
+        self.connections.drain(timeout_s)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answers a connection until its client ends it."""
         plain = request
         try:
             request.settimeout(self.door.timeout_s)
             if self._context is not None:  # shaking hands takes as long as the client likes, so not before now
-                with self.patience.with_client(lambda: _cut(plain)):
+                with self.patience.with_client(lambda: connections.cut(plain)):
                     request = self._context.wrap_socket(request, server_side=True)
             super().process_request_thread(request, client_address)
         except OSError:
             self.shutdown_request(request)  # no handshake: no client of ours
         finally:
-            self._room.release()
+            self.connections.leave()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes in the middle of an answer is no failure, and its address goes into no log."""
-
-
-def _cut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it went by itself
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _context(tls: configs_text.Tls) -> ssl.SSLContext:
@@ -174,13 +178,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Answers a request; while it comes and the answer goes, the client's slowness is its own."""
+        try:
+            with self.server.connections.idle(self.connection):
+                self.rfile.peek(1)  # type: ignore[attr-defined]
+        except OSError:  # nothing came for too long
+            self.close_connection = True
+            return
         with contextlib.ExitStack() as self._slow:
             self._with_client()
             super().handle_one_request()
 
     def _with_client(self) -> None:
         connection = self.connection
-        self._slow.enter_context(self.server.patience.with_client(lambda: _cut(connection)))
+        self._slow.enter_context(self.server.patience.with_client(lambda: connections.cut(connection)))
 
     def do_GET(self) -> None:
         """Answers states, metadata and figures."""
@@ -238,12 +248,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if answers.log is not None:
             told.request_id = audit.request_id(self.headers.get(audit.REQUEST_ID, ""))
         self._slow.close()
-        try:
-            code, reply = 200, answers.call(lambda data, told: _reply(answers, found, data, told), body, told)
-        except Refusal as refusal:
-            code, reply = _STATUS.get(refusal.code, 500), _error(str(refusal))
-        self._with_client()
-        self._send(code, reply, "application/json", told.request_id)
+        with self.server.connections.answering():
+            try:
+                code, reply = 200, answers.call(lambda data, told: _reply(answers, found, data, told), body, told)
+            except Refusal as refusal:
+                code, reply = _STATUS.get(refusal.code, 500), _error(str(refusal))
+            self._with_client()
+            self.close_connection = self.close_connection or self.server.ending
+            self._send(code, reply, "application/json", told.request_id)
+            self.wfile.flush()
 
     def _send(self, code: int, body: bytes, kind: str, request_id: str = "") -> None:
         self.send_response(code)

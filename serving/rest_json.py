@@ -10,12 +10,13 @@ Source: TensorFlow Serving, g3doc/api_rest.md.
 
 import base64
 import binascii
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from serving import messages, refusals, signatures
+from serving import messages, protocol, refusals, signatures
 
 # Outputs so named hold bytes, no text.
 BINARY = "_bytes"
@@ -57,29 +58,47 @@ def _named(value: Any, specs: Mapping[str, signatures.Spec]) -> dict[str, Any]:
 def _array(name: str, value: Any, spec: signatures.Spec | None) -> np.ndarray:
     if spec is None:
         return np.zeros(0)  # an unknown name: the signature's own check tells it, with those that there are
+    shape, flat = _flat(name, value)
     if spec.dtype == "string":
-        return _texts(name, value)
-    try:
-        found = np.array(value)
-    except ValueError:
-        refusals.invalid(f"input {name}: the lists are not of equal length; a tensor has no ragged edge")
-    kind = _kind(spec.dtype)
-    if found.dtype.kind not in {"b": "b", "i": "iu", "f": "iuf"}[kind] and found.size:
+        texts = np.empty(len(flat), object)
+        texts[:] = [_text(name, one) for one in flat]
+        return texts.reshape(shape)
+    # Not numpy's own look at the lists: a long text among them would take its length for each of the others.
+    if not set(map(type, flat)) <= _types(spec.dtype):
         refusals.invalid(f"input {name} holds what is no {spec.dtype}; {spec} was expected")
     dtype = _dtype(spec.dtype)
-    if kind == "i" and found.size and not _within(found, dtype):
+    if dtype.kind in "iu" and flat and not _within(flat, dtype):
         refusals.invalid(f"input {name} holds a number that is no {spec.dtype}")
-    with np.errstate(over="ignore"):
-        return found.astype(dtype)
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(flat, dtype if dtype.kind in "biu" else np.float64).astype(dtype, copy=False).reshape(shape)
+    except OverflowError:
+        refusals.invalid(f"input {name} holds a number that is no {spec.dtype}")
 
 
-def _kind(dtype: str) -> str:
+def _flat(name: str, value: Any) -> tuple[list[int], list[Any]]:
+    """Returns the sizes of lists of lists, and what is in the innermost ones, one behind the other."""
+    shape: list[int] = []
+    level = [value]
+    while level and isinstance(level[0], list):
+        shape.append(len(level[0]))
+        if len(shape) > protocol.MAX_RANK:
+            refusals.invalid(f"input {name}: lists in lists in lists; a tensor has at most {protocol.MAX_RANK} axes")
+        if any(not isinstance(one, list) or len(one) != shape[-1] for one in level):
+            refusals.invalid(f"input {name}: the lists are not of equal length; a tensor has no ragged edge")
+        level = list(itertools.chain.from_iterable(level))
+    if any(isinstance(one, list) for one in level):
+        refusals.invalid(f"input {name}: the lists are not of equal depth; a tensor has no ragged edge")
+    return shape, level
+
+
+def _types(dtype: str) -> set[type]:
     if dtype == "bool":
-        return "b"
+        return {bool}
     if "float" in dtype:
-        return "f"
+        return {int, float}
     if "int" in dtype:
-        return "i"
+        return {int}
     refusals.unfit(f"{dtype} cannot be told as JSON; use gRPC")
 
 
@@ -91,22 +110,9 @@ def _dtype(name: str) -> np.dtype:
     return np.dtype(name)
 
 
-def _within(found: np.ndarray, dtype: np.dtype) -> bool:
+def _within(found: list[int], dtype: np.dtype) -> bool:
     limits = np.iinfo(dtype)
-    return int(found.min()) >= int(limits.min) and int(found.max()) <= int(limits.max)
-
-
-def _texts(name: str, value: Any) -> np.ndarray:
-    shape: list[int] = []
-    level = [value]
-    while level and isinstance(level[0], list):
-        shape.append(len(level[0]))
-        if any(not isinstance(one, list) or len(one) != shape[-1] for one in level):
-            refusals.invalid(f"input {name}: the lists are not of equal length; a tensor has no ragged edge")
-        level = [inner for one in level for inner in one]
-    found = np.empty(len(level), object)
-    found[:] = [_text(name, one) for one in level]
-    return found.reshape(shape)
+    return min(found) >= int(limits.min) and max(found) <= int(limits.max)
 
 
 def _text(name: str, value: Any) -> bytes:

@@ -17,9 +17,8 @@ Exit status: 0 ended by SIGTERM or SIGINT; 2 refused (no such folder, port in us
 
 import gc
 import os
-import queue
-import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ from serving import (
     batching,
     configs_text,
     counters,
+    ending,
     endpoints,
     health,
     models,
@@ -98,30 +98,31 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     serve_flags.check(values)
     wanted = serve_flags.wanted(values)
     for one in wanted:  # a wrong folder is told before seconds go into TensorFlow
-        models.find_version(one.base)
-    # A queue may be put to from a signal's handler whatever its thread is at; an event's lock may be held by it.
-    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: ended.put(number))
+        models.check_base(one.base)
+    serves, ended = threading.Event(), threading.Event()
+    # Until it serves, no call can be under way.
+    ending.heard(lambda: ended.set() if serves.is_set() else os._exit(program.DONE))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     ready: list[tuple[str, int]] = []
     told: list[Callable[[str, int], None]] = [lambda name, version: ready.append((name, version))]
     parts = _parts(values, lambda name, version: told[-1](name, version))
-    problems = parts.served.configure(wanted)
+    problems = parts.served.configure(wanted, waits=values["file_system_poll_wait_seconds"].value > 0)
     if problems:
         raise UserError("; ".join(problems))
     server, port = endpoints.start(parts.answers, parts.state, _door(values, parts))
+    serves.set()
     web = _web(values, parts)
     told.append(_teller(f"{values['host'].value}:{port}", parts.state))
     for name, version in ready:
         told[-1](name, version)
     watcher = _watcher(values, parts.served)
-    ended.get()
+    ended.wait()
     parts.state.changed(ending=True)
-    watcher.stop()
+    watcher.stop(0.0)  # a version that is just being loaded is waited for by nobody
+    stopped = server.stop(GRACE_S)
     if web is not None:
-        web.shutdown()
-    server.stop(GRACE_S).wait(GRACE_S + 1.0)
+        web.drain(GRACE_S)
+    stopped.wait(GRACE_S + 1.0)
     # No answer is under way, and nothing is left to write. Taking TensorFlow's and gRPC's threads down one by one was
     # once seen to hang, and whoever stops a server waits for it.
     sys.stdout.flush()

@@ -11,6 +11,7 @@ from serving import configs_text, registry
 
 _LOG = logging.getLogger(__name__)
 _SHORTEST_S = 0.05
+_AGAIN_S = 60.0  # a configuration that was refused may be possible later
 
 
 class Watcher:
@@ -28,6 +29,7 @@ class Watcher:
     ) -> None:
         self._served, self._config = served, config
         self._read = config.read_bytes() if config else b""
+        self._refused_at: float | None = None
         self._ended = threading.Event()
         self._threads = [
             threading.Thread(target=self._every, args=(wait_s, look), name="watching", daemon=True)
@@ -37,11 +39,11 @@ class Watcher:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Ends the looking; a version that is just being loaded is loaded to its end."""
+    def stop(self, wait_s: float | None = None) -> None:
+        """Ends the looking; a version that is just being loaded is waited for, None: to its end."""
         self._ended.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(wait_s)
 
     def _every(self, wait_s: float, look: Callable[[], None]) -> None:
         wait_s = max(wait_s, _SHORTEST_S)
@@ -60,11 +62,13 @@ class Watcher:
         assert self._config is not None
         try:
             now = self._config.read_bytes()
-            if now == self._read:
+            is_due = self._refused_at is not None and time.monotonic() - self._refused_at >= _AGAIN_S
+            if now == self._read and not is_due:
                 return
             self._read = now
             problems = self._served.configure(configs_text.models_file(self._config))
         except (OSError, UserError) as error:
             problems = [f"{self._config} is not taken up: {error}"]
+        self._refused_at = time.monotonic() if problems else None
         for problem in problems:
             _LOG.warning("%s", problem)

@@ -30,7 +30,7 @@ class Budget:
         every: Steps between validations, where they do not take too much of the time.
         spent: Seconds that the run has taken already.
         again: Whether the best weights may have to be validated again for the page: an earlier process did it.
-        burst: Steps of one execution.
+        burst: Steps of one execution; executions begin at its multiples.
         same: Gives the chief's value on all hosts.
         clock: In seconds.
 
@@ -54,7 +54,9 @@ class Budget:
         self._same, self._clock = same, clock
         self._seconds, self._ends = seconds, clock() + seconds - spent
         self._first, self._every, self._again = first_step, every, int(again)
-        self._took: deque[float] = deque(maxlen=max(_WINDOW, 2 * burst))
+        # Whole executions: all of the time of one is told with its first step.
+        self._took: deque[float] = deque(maxlen=burst * max(2, math.ceil(_WINDOW / burst)))
+        self._burst, self._even = burst, math.ceil(first_step / burst) * burst
         self._unmeasured = burst  # the first execution is compiled
         self._since = clock()
         self._validation = self._page = math.nan
@@ -71,7 +73,8 @@ class Budget:
         else:
             self._took.append(now - self._since)
         self._since = now
-        if step >= self._next_check:
+        # Not within an execution, whose other steps are taken already, whatever the plan.
+        if step >= self._next_check and (step < self._even or step % self._burst == 0):
             self._plan(step)
 
     def is_due(self, step: int) -> bool:
@@ -112,7 +115,8 @@ class Budget:
         seconds = self._step_s()
         if not math.isnan(self._validation):
             seconds += self._validation / self._interval()
-        return step + max(0, int(for_steps / seconds))
+        total = step + max(0, int(for_steps / seconds))
+        return max(step, total - total % self._burst)  # what is left over would be taken, and compiled, step by step
 
     def _step_s(self) -> float:
         return max(sum(self._took) / len(self._took), 1e-9)

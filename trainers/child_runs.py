@@ -29,11 +29,13 @@ class Ended:
         how: `finished`; `cut` by who watched it; `stopped` by a signal, to be gone on with; or `failed`.
         why: Of one that failed: its own words; else empty.
         is_lost: Of one that failed: whether it died or lost a device, so that the same command may go on.
+        is_asked: Whether a signal came: the run may have ended of itself by then, and no other is to begin.
     """
 
     how: Literal["finished", "cut", "stopped", "failed"]
     why: str = ""
     is_lost: bool = False
+    is_asked: bool = False
 
 
 def _never() -> bool:
@@ -129,11 +131,11 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 
 def _ended(run: Path, status: int, log: Path | None, *, is_cut: bool, is_asked: bool) -> Ended:
     if (run / runs.MANIFEST).is_file():
-        return Ended("finished")
+        return Ended("finished", is_asked=is_asked)
     if is_cut:
-        return Ended("cut")
+        return Ended("cut", is_asked=is_asked)
     if is_asked or status == 0:  # 0 and not finished: it was told itself to stop, and saved its state
-        return Ended("stopped")
+        return Ended("stopped", is_asked=is_asked)
     why = (_words(log) if status > 0 else "") or _of_status(status)
     return Ended("failed", why, is_lost=status != program.REFUSED)
 

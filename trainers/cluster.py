@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from absl import flags
 
@@ -121,8 +122,8 @@ def _of_tf_config(environ: Mapping[str, str]) -> Cluster | None:
         told = json.loads(text)
         machines, task = told["cluster"], told["task"]
         kind, index = str(task["type"]), int(task["index"])
-        jobs = {str(name): [str(address) for address in addresses] for name, addresses in machines.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        jobs = {str(name): [str(address) for address in _listed(found)] for name, found in machines.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(
             'TF_CONFIG is not {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
             f" ({type(error).__name__}: {error}); mend or unset it"
@@ -136,6 +137,13 @@ def _of_tf_config(environ: Mapping[str, str]) -> Cluster | None:
     if not 0 <= index < len(jobs.get(kind, [])):
         raise UserError(f"TF_CONFIG says {kind} {index}, and its cluster has {len(jobs.get(kind, []))} of them")
     return _checked((*chiefs, *workers), index + (len(chiefs) if kind == "worker" else 0), "TF_CONFIG")
+
+
+def _listed(addresses: Any) -> list[Any]:
+    """Returns a job's addresses; one that is no list would be taken for a list of letters."""
+    if not isinstance(addresses, list):
+        raise TypeError(f"{addresses!r} is no list of addresses")
+    return addresses
 
 
 def _of_slurm(environ: Mapping[str, str]) -> Cluster | None:
@@ -245,8 +253,12 @@ def _checked(hosts: Sequence[str], host: int, told_by: str) -> Cluster:
     """Returns the cluster, each host with a port."""
     addresses = tuple(address if ":" in address else f"{address}:{PORT}" for address in hosts)
     for address in addresses:
-        if not re.fullmatch(r"[^\s:/]+:\d{1,5}", address):
-            raise UserError(f"{told_by} names a host {address!r}; name each as name:port, as 10.0.0.1:{PORT}")
+        told = re.fullmatch(r"[^\s:/]+:(\d{1,5})", address)
+        if not told or not 0 < int(told[1]) < 65536:
+            raise UserError(
+                f"{told_by} names a host {address!r}; name each as name:port, as 10.0.0.1:{PORT}, "
+                "the port from 1 to 65535"
+            )
     if twice := sorted({address for address in addresses if addresses.count(address) > 1}):
         raise UserError(f"{told_by} names {', '.join(twice)} twice; each host has an address of its own")
     if not 0 <= host < len(addresses):

@@ -31,7 +31,7 @@ from trainers import checkpoints, child_runs, scoring, standards, strategy
 CASES, SUMMARY, REPORT, PAGE = "oof.csv", "summary.json", "report.html", "folds.html"
 _FIRST = ("fold", "name", "patient_id", "series_uid", "record_uid")  # columns of the table of cases
 
-TrainOne = Callable[[config.Experiment, Path], bool]  # a run in its folder; False: stopped, to be gone on with
+TrainOne = Callable[[config.Experiment, Path], bool]  # a run in its folder; False: asked to stop, to be gone on with
 
 
 def in_processes(folder: Path, flags: Sequence[str] = ()) -> TrainOne:
@@ -48,7 +48,7 @@ def in_processes(folder: Path, flags: Sequence[str] = ()) -> TrainOne:
             raise Unfinished(f"the run {run} {ended.why}")  # a supervisor starts all of this again
         if ended.how == "failed":
             raise UserError(f"the run {run} {ended.why}, as told above; mend that, and the same command goes on")
-        return ended.how == "finished"
+        return ended.how == "finished" and not ended.is_asked
 
     return train_one
 

@@ -228,8 +228,8 @@ def run(
         hooks: Called in this order; when one returns True training ends, after the other hooks heard of the step.
         bad_steps: Steps in a row that are not finite after which training is given up.
         per_execution: Steps that are taken before the hooks hear of them, one by one. The weights have gone on by
-            then: hooks that look at them must do so where the number of steps divides by it. A last part that is
-            smaller is taken step by step.
+            then: hooks that look at them must do so where the number of steps divides by it. What lies before the
+            first such number, and a last part that is smaller, is taken step by step.
 
     Raises:
         UserError: `bad_steps` steps in a row had a loss or a gradient that is not finite; the message names the last.
@@ -237,7 +237,7 @@ def run(
     end = num_steps if callable(num_steps) else lambda: num_steps
     several, bad, number = _several(step), 0, first_step
     while number < end():
-        count = per_execution if number + per_execution <= end() else 1
+        count = per_execution if number % per_execution == 0 and number + per_execution <= end() else 1
         given = [next(batches) for _ in range(count)]
         at = tf.constant(number, tf.int64)
         found = [step(given[0], at)] if count == 1 else several(given, at)

@@ -190,7 +190,7 @@ def _search(study: optuna.Study, job: _Job) -> bool:
     for trial, values in tune_study.trials(study, job.space, job.asked, job.num_trials):
         print(f"tune: trial {trial.number} of {job.num_trials}: {_spelt(values)}", flush=True)
         if not _try(study, trial, values, job):
-            return False
+            return len(tune_study.rows(study, job.space)) >= job.num_trials
         row = tune_study.rows(study, job.space)[-1]
         print(f"tune: trial {trial.number} {row.state}: {row.why or _score(row)}", flush=True)
         _stop_when_all_fail(study, job)
@@ -200,7 +200,7 @@ def _search(study: optuna.Study, job: _Job) -> bool:
 
 
 def _try(study: optuna.Study, trial: optuna.Trial, values: dict[str, Any], job: _Job) -> bool:
-    """Trains one trial and keeps how it ended; returns False when it was stopped, to be gone on with."""
+    """Trains one trial and keeps how it ended; returns False when the search was stopped, to be gone on with."""
     run = tune_results.of_trial(job.output, trial.number)
 
     def is_hopeless(lines: list[dict[str, Any]]) -> bool:
@@ -230,7 +230,7 @@ def _try(study: optuna.Study, trial: optuna.Trial, values: dict[str, Any], job: 
         done = runs.manifest(run)
         why = "" if done["best_score"] is not None else "its validation score is undefined"
         tune_study.tell(study, trial, done["best_score"], step=done["best_step"], why=why)
-    return True
+    return not ended.is_asked
 
 
 def _stop_when_all_fail(study: optuna.Study, job: _Job) -> None:

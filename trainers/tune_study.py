@@ -18,7 +18,7 @@ from trainers.tune_space import Domain, Space
 SEARCHES = ("bayes", "random")
 PRUNERS = ("none", "median", "halving", "hyperband")
 _ENDED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-_WHY, _STEP = "why", "best_step"
+_WHY, _STEP, _CUT = "why", "best_step", "cut_short"
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,14 @@ def trials(
     """
     for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         trial = optuna.Trial(study, left._trial_id)
-        yield trial, _suggested(trial, space)
+        yield trial, _suggested(trial, space, asked)
     while len(study.get_trials(deepcopy=False, states=_ENDED)) < wanted:
-        study.sampler = _sampler(asked, len(study.get_trials(deepcopy=False)))
         trial = study.ask()
-        yield trial, _suggested(trial, space)
+        yield trial, _suggested(trial, space, asked)
 
 
-def _sampler(asked: Asked, number: int) -> optuna.samplers.BaseSampler:
-    seed = int(np.random.SeedSequence((asked.seed, number)).generate_state(1)[0])
+def _sampler(asked: Asked, number: int, place: int) -> optuna.samplers.BaseSampler:
+    seed = int(np.random.SeedSequence((asked.seed, number, place)).generate_state(1)[0])
     known = {"random": optuna.samplers.RandomSampler, "bayes": optuna.samplers.TPESampler}
     return known[asked.search](seed=seed)
 
@@ -121,8 +120,13 @@ def _text(value: Any) -> str:
     return json.dumps(value)
 
 
-def _suggested(trial: optuna.Trial, space: Space) -> dict[str, Any]:
-    return {name: _one(trial, name, domain) for name, domain in space.items()}
+def _suggested(trial: optuna.Trial, space: Space, asked: Asked) -> dict[str, Any]:
+    """Returns a trial's values, each drawn by a seed of its own: a process may have been killed between two of them."""
+    values = {}
+    for place, (name, domain) in enumerate(space.items()):
+        trial.study.sampler = _sampler(asked, trial.number, place)
+        values[name] = _one(trial, name, domain)
+    return values
 
 
 def _one(trial: optuna.Trial, name: str, domain: Domain) -> Any:
@@ -143,12 +147,15 @@ def is_hopeless(study: optuna.Study, trial: optuna.Trial, scores: Sequence[float
         trial: The run's.
         scores: Validation scores of its evaluations, in order; None: undefined, which says nothing.
     """
+    if trial.user_attrs.get(_CUT):  # judged so, then killed before the run had ended
+        return True
     judged = study.get_trials(deepcopy=False)[trial.number].intermediate_values
     for number, score in enumerate(scores, 1):
         if score is None or number in judged:
             continue
         trial.report(score, number)
         if trial.should_prune():
+            trial.set_user_attr(_CUT, True)
             return True
     return False
 

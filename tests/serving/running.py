@@ -86,6 +86,7 @@ class Running:
     channel: grpc.Channel
     served: registry.Registry
     state: health.Health
+    rest: rest.Server
 
     @property
     def stub(self) -> Any:
@@ -135,7 +136,7 @@ def running(
     address = f"127.0.0.1:{port}"
     with grpc.insecure_channel(address, options=NO_PROXY) as channel:
         try:
-            yield Running(address, f"127.0.0.1:{web.server_address[1]}", channel, served, state)
+            yield Running(address, f"127.0.0.1:{web.server_address[1]}", channel, served, state, web)
         finally:
             web.shutdown()
             web.server_close()

@@ -102,6 +102,32 @@ def test_a_claim_of_memory_that_no_byte_pays_for_is_refused() -> None:
         codec.inputs_of(data, max_bytes=1000)
 
 
+def _spent_s(data: bytes) -> float:
+    begin = time.thread_time()
+    with pytest.raises(protocol.ProtocolError, match="more than 16384 fields"):
+        codec.inputs_of(data)
+    return time.thread_time() - begin
+
+
+def test_a_message_of_countless_fields_is_not_read_to_its_end() -> None:
+    assert _spent_s(b"\x38\x01" * 1_000_000) < 0.5
+    inputs = b"".join(b"\x12\x06\x0a\x04%04x" % number for number in range(1 << 16))
+    assert _spent_s(inputs) < 0.5
+
+
+def test_a_tensor_of_countless_fields_is_read_by_protobuf() -> None:
+    texts = [f"{number}".encode() for number in range(codec.MOST_FIELDS + 1)]
+    assert codec.inputs_of(codec.request(HEAD, {"x": np.array(texts, object)}))[0]["x"].tolist() == texts
+    tensor = messages.TensorProto(dtype=1)
+    tensor.tensor_shape.dim.add(size=100_000)
+    unpacked = tensor.SerializeToString() + b"\x2d\x00\x00\x80\x3f" * 100_000
+    entry = b"\x0a\x01x" + codec._tag(2, len(unpacked)) + unpacked
+    begin = time.thread_time()
+    found = codec.inputs_of(codec._tag(2, len(entry)) + entry)[0]["x"]
+    assert time.thread_time() - begin < 0.3
+    assert (found == 1).all()
+
+
 @pytest.mark.slow
 def test_a_volume_of_134_mb_is_built_and_parsed_within_150_ms_and_without_copies() -> None:
     volume = np.random.default_rng(0).normal(size=(1, 256, 256, 512, 1)).astype(np.float32)

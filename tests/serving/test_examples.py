@@ -60,13 +60,24 @@ def test_what_examples_share_is_part_of_each(server: running.Running) -> None:
     assert "one place only" in words
 
 
+def test_what_examples_share_may_not_grow_without_end(server: running.Running) -> None:
+    asked = asking(regression_pb2.RegressionRequest)
+    given = asked.input.example_list_with_context
+    given.context.features.feature["y"].bytes_list.value.append(bytes(1 << 20))
+    for _ in range(300):
+        given.examples.add()
+    code, words = refused(server.stub.Regress, asked)
+    assert code == CODE.INVALID_ARGUMENT
+    assert "send fewer examples" in words
+
+
 @pytest.mark.parametrize(
     ("x", "signature", "code", "words"),
     [
         ((), "", CODE.INVALID_ARGUMENT, "Input is empty"),
-        (((1, 2),), "serving_default", CODE.FAILED_PRECONDITION, "cannot classify"),
-        (((1, 2),), "regress", CODE.FAILED_PRECONDITION, "classes or scores"),
-        (((1, 2),), "no", CODE.FAILED_PRECONDITION, "not found"),
+        (((1, 2),), "serving_default", CODE.INVALID_ARGUMENT, "cannot classify"),
+        (((1, 2),), "regress", CODE.INVALID_ARGUMENT, "classes or scores"),
+        (((1, 2),), "no", CODE.INVALID_ARGUMENT, "No signature was found"),
         (((1, 2, 3),), "", CODE.INVALID_ARGUMENT, "x"),
     ],
 )
@@ -82,7 +93,7 @@ def test_a_model_without_such_a_signature_says_so(address: str) -> None:
         regress = channel.unary_unary("/tensorflow.serving.PredictionService/Regress")
         asked = asking(regression_pb2.RegressionRequest, (1, 2), name="segment")
         code, words = refused(regress, asked.SerializeToString())
-    assert code == CODE.FAILED_PRECONDITION
+    assert code == CODE.INVALID_ARGUMENT
     assert "no signature of this model can regress" in words
 
 

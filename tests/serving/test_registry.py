@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
 
 from serving import configs_text, models, registry, watching
@@ -165,8 +166,6 @@ def test_a_reload_request_adds_and_removes_models(server: running.Running, base:
 def test_a_wrong_reload_request_changes_nothing(
     server: running.Running, text: str, code: grpc.StatusCode, words: str
 ) -> None:
-    from google.protobuf import text_format
-
     asked = model_management_pb2.ReloadConfigRequest()
     text_format.Parse(text, asked.config)
     with pytest.raises(grpc.RpcError) as caught:
@@ -174,6 +173,87 @@ def test_a_wrong_reload_request_changes_nothing(
     assert caught.value.code() == code
     assert words in caught.value.details()
     assert factor(server) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ('config { name: "bad" base_path: "{none}" }', "not a folder"),
+        ('config { name: "bad" base_path: "{damaged}" }', "is not a SavedModel"),
+        ('config { name: "bad" base_path: "{empty}" }', "holds no version"),
+        ('config { name: "bad" base_path: "{base}" version_labels { key: "x" value: 9 } }', "not currently available"),
+        ('config { name: "bad" base_path: "{base}" model_version_policy { specific { versions: 5 } } }', "no version"),
+    ],
+)
+def test_of_several_models_all_are_taken_up_or_none(
+    server: running.Running, saved: dict[int, Path], base: Path, tmp_path: Path, more: str, words: str
+) -> None:
+    places = {name: tmp_path / "places" / name for name in ("none", "damaged", "empty", "base", "two")}
+    for name in ("damaged/1", "empty"):
+        (tmp_path / "places" / name).mkdir(parents=True)
+    (places["damaged"] / "1" / models.GRAPH).write_bytes(b"\xff\xff")
+    for number, name in ((1, "base"), (2, "two")):
+        places[name].mkdir()
+        put(saved[number], places[name], 1)
+    reload(server, ("m", base), ("other", base))
+    for name, place in places.items():
+        more = more.replace("{%s}" % name, str(place))
+    asked = model_management_pb2.ReloadConfigRequest()
+    moved = f'config {{ name: "m" base_path: "{places["two"]}" }} config {{ name: "new" base_path: "{base}" }}'
+    text_format.Parse(f"model_config_list {{ {moved} {more} }}", asked.config)
+    with pytest.raises(grpc.RpcError) as caught:
+        server.status.HandleReloadConfigRequest(asked, timeout=60)
+    assert (caught.value.code(), words in caught.value.details()) == (CODE.FAILED_PRECONDITION, True)
+    assert server.served.available() == {"m": [1], "other": [1]}
+    assert (factor(server), factor(server, name="other")) == (1, 1)
+    assert server.served.refresh() == []
+
+
+def test_a_model_from_another_folder_answers_anew(
+    server: running.Running, saved: dict[int, Path], base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "two").mkdir()
+    put(saved[2], tmp_path / "two", 1)
+    (held,) = server.served._table["m"].values()
+    assert factor(server, version=1) == 1
+    reload(server, ("m", tmp_path / "two"))
+    assert factor(server, version=1) == 2
+    wait_for(lambda: held.state == State.END)
+
+
+def test_a_model_without_versions_waits_for_one(saved: dict[int, Path], tmp_path: Path) -> None:
+    with running.running([]) as server:
+        assert server.served.configure([Wanted("m", tmp_path)]) != []
+        assert server.served.configure([Wanted("m", tmp_path)], waits=True) == []
+        health = server.channel.unary_unary("/grpc.health.v1.Health/Check")
+        assert health(b"", timeout=60) == b"\x08\x02"
+        for ask in (lambda: factor(server), lambda: states(server)):
+            with pytest.raises(grpc.RpcError) as caught:
+                ask()
+            assert caught.value.code() == CODE.NOT_FOUND
+        assert server.ask("/v1/models/m")[0] == 404
+        put(saved[2], tmp_path, 1)
+        assert server.served.refresh() == []
+        assert factor(server) == 2
+        assert health(b"", timeout=60) == b"\x08\x01"
+
+
+def test_a_version_that_fails_unforeseen_holds_no_other_model_up(
+    saved: dict[int, Path], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running.running([Wanted("a", base), Wanted("b", base)]) as server:
+        load = server.served._loading.load
+
+        def fails(name: str, *where: object) -> object:
+            if name == "a":
+                raise MemoryError("no room")
+            return load(name, *where)
+
+        monkeypatch.setattr(server.served, "_loading", registry.Loading(fails))
+        put(saved[2], base, 2)
+        (problem,) = server.served.refresh()
+        assert "model a version 2 is not served: MemoryError: no room" in problem
+        assert (factor(server, name="a"), factor(server, name="b")) == (1, 2)
 
 
 def test_a_call_under_way_ends_on_the_version_that_goes(saved: dict[int, Path], base: Path) -> None:
@@ -262,6 +342,26 @@ def test_the_watcher_takes_up_folders_and_the_configuration_file(
             all_of_them = "model_version_policy { all {} }"
             config.write_text(f'model_config_list {{ config {{ name: "m" base_path: "{base}" {all_of_them} }} }}')
             wait_for(lambda: server.served.available() == {"m": [1, 2]})
+        finally:
+            watcher.stop()
+
+
+def test_a_configuration_that_was_refused_is_tried_again(
+    saved: dict[int, Path], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_AGAIN_S", 0.2)
+    config, later = tmp_path / "models.config", tmp_path / "later"
+    one = 'config {{ name: "{}" base_path: "{}" }}'.format
+    config.write_text(f"model_config_list {{ {one('m', base)} }}")
+    with running.running(configs_text.models_file(config)) as server:
+        watcher = watching.Watcher(server.served, 0.0, config, 0.05)
+        try:
+            config.write_text(f"model_config_list {{ {one('m', base)} {one('n', later)} }}")
+            wait_for(lambda: watcher._refused_at is not None)
+            assert server.served.available() == {"m": [1]}
+            later.mkdir()
+            put(saved[2], later, 1)
+            wait_for(lambda: server.served.available() == {"m": [1], "n": [1]})
         finally:
             watcher.stop()
 

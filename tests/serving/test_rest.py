@@ -4,7 +4,11 @@ import base64
 import http.client
 import json
 import socket
+import time
+import tracemalloc
 from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -175,6 +179,37 @@ def test_slow_clients_hold_nobody_up(server: running.Running) -> None:
     assert server.ask("/v1/models/m:predict", {"instances": [[1, 2]]})[0] == 200
 
 
+def test_idle_connections_leave_room_for_who_asks(server: running.Running) -> None:
+    host, port = server.web.split(":")
+    body = b'{"instances": [[1, 2]]}'
+    asking = b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    idle = [socket.create_connection((host, int(port)), timeout=30) for _ in range(20)]
+    idle[-1].sendall(asking)
+    assert idle[-1].recv(999).startswith(b"HTTP/1.1 200")
+    for _ in range(8):  # one after the other takes the place of who is idle longest
+        assert server.ask("/v1/models/m:predict", {"instances": [[1, 2]]})[0] == 200
+    for one in idle:
+        one.close()
+
+
+def test_an_idle_connection_is_ended_after_a_while(server: running.Running) -> None:
+    host, port = server.web.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as idle:
+        assert idle.recv(99) == b""
+
+
+def test_what_is_being_answered_is_answered_before_the_end(tmp_path: Path) -> None:
+    running.save(tmp_path / "1", 2.0)
+    body = {"signature_name": "slow", "instances": [[15000, 2]]}
+    with running.running([Wanted("m", tmp_path)]) as server, futures.ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(server.ask, "/v1/models/m:predict", body)
+        time.sleep(0.2)
+        server.rest.drain(30)
+        begin = time.monotonic()
+        assert asked.result(30) == (200, {"predictions": [[15000.0, 2.0]]})
+        assert time.monotonic() - begin < 0.5  # it waited for the answer
+
+
 def test_figures_are_shown_where_prometheus_looks(server: running.Running) -> None:
     server.ask("/v1/models/m:predict", {"instances": [[1, 2]]})
     server.ask("/v1/models/patient_name:predict", {"instances": [[1, 2]]})
@@ -203,6 +238,42 @@ def test_bytes_travel_as_base64() -> None:
     assert rest_json.answer(outputs, True) == {"predictions": [{"a_bytes": {"b64": "YWI="}, "b": "ab", "c": told}]}
     with pytest.raises(Refusal, match="no base64"):
         rest_json.arrays({"inputs": {"text": [{"b64": "%"}], "x": [[1, 2]]}}, BOTH)
+
+
+@pytest.mark.parametrize("leaf", [1, "a"])
+def test_lists_in_lists_without_end_are_refused(leaf: Any) -> None:
+    value = leaf
+    for _ in range(70):
+        value = [value]
+    with pytest.raises(Refusal, match="at most 32 axes"):
+        rest_json.arrays({"inputs": {"x": value, "text": value}}, BOTH)
+
+
+def test_a_long_text_among_numbers_takes_no_more_memory_than_it_is_long() -> None:
+    tracemalloc.start()
+    with pytest.raises(Refusal, match="no int16"):
+        rest_json.arrays({"inputs": {"x": [["a" * 1_000_000] + ["b"] * 200], "text": ["a"]}}, BOTH)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000  # numpy's own reading took 800 MB
+    tracemalloc.stop()
+
+
+def test_numbers_are_read_as_the_dtype_has_them() -> None:
+    for dtype, values in (
+        ("float32", [2**70, 1, -0.5, float("nan")]),
+        ("float64", [1e300, 2**64]),
+        ("uint64", [2**64 - 1, 0]),
+        ("int8", [-128, 127]),
+        ("bool", [True, False]),
+    ):
+        (found,) = rest_json.arrays({"inputs": {"x": [values]}}, {"x": signatures.Spec(dtype, None)})[0].values()
+        np.testing.assert_array_equal(found, np.array([values], dtype))
+        assert found.dtype == dtype
+    for value in ([[]], [[], []], []):
+        (found,) = rest_json.arrays({"inputs": {"x": value}}, SPEC)[0].values()
+        assert found.shape == np.zeros_like(value).shape
+    for value in ([[1, [2]]], [[1], 2], [[10**400]]):
+        with pytest.raises(Refusal):
+            rest_json.arrays({"inputs": {"x": value}}, SPEC)
 
 
 @pytest.mark.parametrize("value", [40_000, -40_000, 1.5, 2**70, True, None, "1", {"b64": "AA=="}])

@@ -34,6 +34,26 @@ class Machine:
         said = {"first_step": 0, "guess": 1000, "every": 50, **more}
         return Budget(seconds, clock=self.clock, **said)  # type: ignore[arg-type]
 
+    def run_in_bursts(self, budget: Budget, burst: int, first_step: int = 0) -> list[tuple[int, int]]:
+        """Trains as the loop does; returns steps after which it validated, each with how many were taken by then."""
+        validated, taken = [], first_step
+        self.takes(self.compile_s)
+        while taken < budget.total:
+            count = burst if taken % burst == 0 and taken + burst <= budget.total else 1
+            self.takes(self.step_s * count)
+            first, taken = taken, taken + count
+            for step in range(first + 1, taken + 1):
+                budget.stepped(step)
+                if (step % burst == 0 or step == budget.total) and budget.is_due(step):
+                    self.takes(self.validation_s)
+                    validated.append((step, taken))
+                    budget.validated(step, self.validation_s)
+                    if not budget.is_rehearsed:
+                        self.takes(self.page_s)
+                        budget.paged(self.page_s)
+        self.takes(self.page_s)
+        return validated
+
     def run(self, budget: Budget, first_step: int = 0) -> tuple[list[int], list[int]]:
         """Trains to the end; returns the steps after which it validated, and what the total was after each step."""
         validated, totals, step = [], [], first_step
@@ -109,6 +129,38 @@ class TestEnds:
         validated, totals = machine.run(machine.budget(0.5))
         assert len(totals) <= 2
         assert validated[-1] == len(totals)
+
+
+@hypothesis.settings(max_examples=60)
+@given(
+    step=st.floats(0.02, 0.3),
+    validation=st.floats(0.0, 8.0),
+    page=st.floats(0.0, 6.0),
+    jitter=st.floats(0.0, 0.1),
+    guess=st.integers(1, 3000),
+    burst=st.sampled_from([2, 3, 8, 24, 40]),
+    several=st.integers(1, 20),
+    first_step=st.sampled_from([0, 0, 7, 80]),
+)
+def test_bursts_end_in_time_and_are_validated_where_they_end(
+    step: float, validation: float, page: float, jitter: float, guess: int, burst: int, several: int, first_step: int
+) -> None:
+    machine = Machine(step, validation, page, jitter=jitter)
+    budget = machine.budget(120.0, guess=guess, every=burst * several, burst=burst, first_step=first_step)
+    validated = machine.run_in_bursts(budget, burst, first_step)
+    assert machine.now <= 120.0
+    assert all(step == taken for step, taken in validated)  # else a checkpoint has weights of later steps
+    assert validated[-1][0] == budget.total
+    assert len(validated) == len(set(validated))
+
+
+def test_the_time_of_a_step_is_that_of_whole_bursts() -> None:
+    machine, burst = Machine(0.0), 24
+    budget = machine.budget(1000.0, burst=burst, guess=10**6, every=10**5)
+    for step in range(1, 5 * burst + 1):
+        machine.now += 0.1 * burst * (step % burst == 1)
+        budget.stepped(step)
+    assert budget._step_s() == pytest.approx(0.1)
 
 
 def test_a_run_gone_on_with_has_the_rest_of_the_time_and_may_score_again() -> None:

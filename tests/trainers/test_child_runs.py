@@ -27,6 +27,12 @@ signal.signal(signal.SIGTERM, save)
 signal.signal(signal.SIGINT, save)
 signal.signal(signal.SIGUSR1, save)
 (run / "watched_by").write_text(os.environ["RADKIT_SUPERVISOR"])
+if how == "finish late":  # as one that writes its page: it is told to stop, and is done all the same
+    signal.signal(signal.SIGINT, lambda *_: (run / "manifest.json").write_text("{{}}"))
+    (run / "begun").touch()
+    while not (run / "manifest.json").exists():
+        time.sleep(0.02)
+    sys.exit(0)
 if how == "finish":
     (run / "manifest.json").write_text(json.dumps(sys.argv[1:]))
 elif how == "refuse":
@@ -96,6 +102,19 @@ class TestTrain:
         run = tmp_path / "run"
         assert train(run, "wait", watch=(run / "begun").exists).how == "cut"
         assert (run / "saved").read_text() == str(int(signal.SIGTERM))
+
+    @pytest.mark.parametrize("how", ["finish late", "cut"])
+    def test_a_signal_to_a_run_that_ends_of_itself_is_not_lost(self, tmp_path: Path, how: str) -> None:
+        run = tmp_path / "run"
+
+        def interrupt() -> bool:
+            if not (run / "begun").exists():
+                return False
+            os.kill(os.getpid(), signal.SIGINT)
+            return how == "cut"
+
+        ended = train(run, "wait" if how == "cut" else how, watch=interrupt)
+        assert ended == child_runs.Ended("cut" if how == "cut" else "finished", is_asked=True)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])  # Ctrl-C, Slurm
     def test_a_signal_ends_the_run_once_and_gives_the_handlers_back(

@@ -61,6 +61,8 @@ def test_flags_name_a_tpu() -> None:
         (["--hosts=a:x,b", "--host=0"], "names a host 'a:x'; name each as name:port"),
         (["--hosts=grpc://a:1,b", "--host=0"], "names a host 'grpc://a:1'"),
         (["--hosts=a,,b", "--host=0"], "names a host ':2222'"),
+        (["--hosts=a:99999,b", "--host=1"], "names a host 'a:99999'; name each as name:port, as 10.0.0.1:2222, the port"),
+        (["--hosts=a,b:0", "--host=0"], "names a host 'b:0'"),
     ],
 )
 def test_flags_by_halves_are_refused(words: list[str], told: str) -> None:
@@ -79,7 +81,12 @@ def test_a_chief_comes_before_the_workers(kind: str, index: int, host: int) -> N
     assert found == cluster.Cluster(("a:1", "b:1", "c:1"), host, "TF_CONFIG")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", "3", '{"cluster": {"worker": 3}, "task": {"type": "worker"}}'])
+WORKERS = '{"cluster": {"worker": %s}, "task": {"type": "worker", "index": %s}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", "3", WORKERS % (3, 0), WORKERS % ('"a:1,b:1"', 0), WORKERS % ('["a:1", "b:1"]', "1e400")]
+)
 def test_a_broken_tf_config_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"TF_CONFIG is not .*mend or unset it"):
         cluster.found(asked(), {"TF_CONFIG": text})

@@ -268,6 +268,28 @@ def test_several_steps_at_once_are_told_one_by_one(per_execution: int) -> None:
     assert found[0] == found[1]
 
 
+def test_executions_begin_at_their_multiples_whatever_the_plan() -> None:
+    """A plan that grows while single steps are taken must not have steps told that are not the weights'."""
+    total, taken, heard = 7, 0, []
+
+    def step(given: int, number: tf.Tensor) -> dict[str, tf.Tensor]:
+        nonlocal taken
+        taken += 1
+        return figures()
+
+    def hook(number: int, told: Mapping[str, Any]) -> None:
+        nonlocal total
+        heard.append((number, taken))
+        total = 13 if number >= 5 else 7
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        assert loop.run(step, iter(range(20)), first_step=0, num_steps=lambda: total, hooks=[hook], per_execution=4) == 13
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert [pair for pair in heard if pair[0] % 4 == 0] == [(4, 4), (8, 8), (12, 12)]
+
+
 @pytest.mark.parametrize(("loss", "what"), [(float("nan"), "loss"), (float("inf"), "loss")])
 @pytest.mark.parametrize("per_execution", [1, 4])
 def test_so_many_bad_steps_in_a_row_give_training_up(loss: float, what: str, per_execution: int) -> None:

@@ -189,6 +189,24 @@ class TestResumed:
         assert "stopped" not in capsys.readouterr().out
 
 
+    @pytest.mark.parametrize(("trials", "said"), [(3, "; stopped, the same command goes on"), (1, "tune.html\n")])
+    def test_a_signal_to_a_trial_that_ends_of_itself_ends_the_search(
+        self,
+        trials: int,
+        said: str,
+        volumes: MadeUp,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        asked: list[config.Experiment] = []
+        ends = stand_in(asked)
+        monkeypatch.setattr(child_runs, "train", lambda *a, **k: dataclasses.replace(ends(*a, **k), is_asked=True))
+        assert call(volumes, tmp_path / "tuning", RATE, f"--trials={trials}") == 0
+        assert len(asked) == 1
+        assert said in capsys.readouterr().out
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("flags", "message"),

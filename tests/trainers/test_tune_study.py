@@ -59,6 +59,35 @@ def test_the_same_seed_tries_the_same_and_another_another(tmp_path: Path) -> Non
     assert len({row.values["rate"] for row in one}) == 3
 
 
+@pytest.mark.parametrize("search", tune_study.SEARCHES)
+def test_a_process_killed_between_two_values_draws_the_second_as_it_would_have(search: str, tmp_path: Path) -> None:
+    asked, found = tune_study.Asked(search, seed=3), []
+    for name, is_killed in (("whole", False), ("killed", True)):
+        study = tune_study.opened(tmp_path / name, asked, 3)
+        for trial, _ in tune_study.trials(study, SPACE, asked, 12):
+            tune_study.tell(study, trial, 0.1 * trial.number)
+        if is_killed:
+            first = dict(list(SPACE.items())[:1])
+            next(tune_study.trials(study, first, asked, 13))
+            study = tune_study.opened(tmp_path / name, asked, 3)
+        found.append(next(tune_study.trials(study, SPACE, asked, 13))[1])
+    assert found[0] == found[1]
+
+
+def test_a_run_that_is_to_be_cut_short_is_so_after_a_kill(tmp_path: Path) -> None:
+    asked = tune_study.Asked("random", "median")
+    study = tune_study.opened(tmp_path / "study.db", asked, 3)
+    for trial, _ in tune_study.trials(study, SPACE, asked, 5):
+        assert not tune_study.is_hopeless(study, trial, [0.9, 0.9])
+        tune_study.tell(study, trial, 0.9)
+    trial, _ = next(tune_study.trials(study, SPACE, asked, 6))
+    assert tune_study.is_hopeless(study, trial, [0.1])
+    study = tune_study.opened(tmp_path / "study.db", asked, 3)
+    trial, _ = next(tune_study.trials(study, SPACE, asked, 6))
+    assert trial.number == 5
+    assert tune_study.is_hopeless(study, trial, [0.1])
+
+
 @pytest.mark.slow
 def test_bayes_learns_of_scores_and_of_failures(tmp_path: Path) -> None:
     """Of searches of 30 trials: after the first ten, which are random, fewer fail and the scores are higher."""
