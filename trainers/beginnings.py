@@ -39,6 +39,26 @@ def start(network: keras.Model, experiment: config.Experiment, run: Path) -> dic
     return {**report.to_json(), "patients": _seen(model.weights)}
 
 
+def shares(network: keras.Model, experiment: config.Experiment) -> list[float]:
+    """Returns each trainable weight's share of the learning rate, as `optimizer.rates` say it.
+
+    Args:
+        network: After `start`.
+        experiment: `optimizer.rates` are read.
+
+    Raises:
+        UserError: A pattern matches no layer, or moves nothing.
+    """
+    rates = experiment.optimizer.rates
+    for pattern in rates:
+        if -1.0 not in weights.shares(network, {**rates, pattern: -1.0}):
+            raise UserError(
+                f"optimizer.rates: {pattern!r} moves no weight: its layers do not learn (model.freeze="
+                f"{experiment.model.freeze}), or a later pattern matches them, too, and counts; leave it out"
+            )
+    return weights.shares(network, rates)
+
+
 def _seen(source: str) -> list[str]:
     """Returns the patients that an earlier run, and those before it, learned from or were chosen on."""
     if not source.startswith(weights.RUN):

@@ -35,7 +35,7 @@ from radkit.data import convert, pipeline, shards
 from radkit.errors import UserError
 from radkit.models import weights
 from radkit.planning import memory
-from trainers import anchors, loop, strategy, tpu_records, tpu_rules, unlabelled, unlabelled_records
+from trainers import anchors, beginnings, loop, strategy, tpu_records, tpu_rules, unlabelled, unlabelled_records
 from trainers.tpu_rules import Offence
 
 FLAGS = program.new_flags(data_in="Data set's folder; left out: made-up records.", out=None, config=True)
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(values: flags.FlagValues, _: list[str]) -> int:
     program.required(values, "config")
     cores, memory_gib = values["cores"].value, values["memory_gib"].value
-    if cores < 0 or memory_gib <= 0:
+    if cores < 0 or not memory_gib > 0:  # nan is neither
         raise UserError(f"--cores must be 0 or more and --memory_gib above 0, not {cores} and {memory_gib:g}")
     experiment = config.load(values["config"].value, values["set"].value)
     folder = shards.find_dataset(program.input_folder(values)) if values["input"].value else None
@@ -187,6 +187,9 @@ def _of_settings(experiment: config.Experiment, cores: int) -> list[Offence]:
             why = f"it does not divide by {cores} cores"
             why += f" and trainer.accumulate={trainer.accumulate} parts on each" if trainer.accumulate > 1 else ""
             found.append(Offence(f"{name}={size}", "", why, f"make it a multiple of {parts}"))
+    if trainer.precision == "mixed_float16":
+        why = "TPUs have no float16, and radkit train refuses it there"
+        found.append(Offence("trainer.precision=mixed_float16", "", why, "set mixed_bfloat16 or auto"))
     if trainer.strategy not in ("auto", "tpu"):
         why = "it asks for other devices"
         found.append(Offence(f"trainer.strategy={trainer.strategy}", "", why, "set trainer.strategy=tpu", False))
@@ -260,7 +263,7 @@ def _step(experiment: config.Experiment) -> tuple[keras.Model, Any, list[Any]]:
     task = tasks.of(experiment)
     network = runs.new_network(experiment, task)
     weights.freeze(network, experiment.model.freeze, "model.freeze")
-    shares = weights.shares(network, experiment.optimizer.rates)
+    shares = beginnings.shares(network, experiment)
     averaged = dataclasses.replace(experiment.optimizer, average=unlabelled.decay(experiment))
     trained = loop.new(network, dataclasses.replace(experiment, optimizer=averaged), shares=shares)
     losses, change = loop.losses_of(task), pipeline.on_device

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -38,13 +38,7 @@ def lock(run: Path) -> Iterator[None]:
     made = [folder for folder in run.parents if not folder.exists()]
     outputs.make_folder(run.parent)
     path = run.with_name(f".{run.name}.lock")
-    with outputs.place_named(path):
-        file = path.open("wb")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"--output {run} is being trained by another process; wait or name another") from error
+    with _locked(path, run):
         try:
             yield
         finally:
@@ -52,6 +46,23 @@ def lock(run: Path) -> Iterator[None]:
             for folder in made:  # innermost first; one that holds the run stays
                 with contextlib.suppress(OSError):
                     folder.rmdir()
+
+
+def _locked(path: Path, run: Path) -> IO[bytes]:
+    """Returns the open file of a lock that is this process's until it is closed."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            with outputs.place_named(path):
+                file = stack.enter_context(path.open("wb"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"--output {run} is being trained by another process; wait or name another") from error
+            # One that ended just now may have removed this file, and a third process locked a new one of its name.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    stack.pop_all()
+                    return file
 
 
 @dataclass(frozen=True)
@@ -312,6 +323,16 @@ def add_history(run: Path, line: Mapping[str, Any]) -> None:
 
 
 def cut_history(run: Path, step: int) -> None:
-    """Leaves out the lines after a step: a resumed run writes them again."""
-    kept = [line for line in runs.history(run) if line["step"] <= step]
+    """Leaves out the lines after a step: a resumed run writes them again.
+
+    Raises:
+        UserError: It holds what is no line of it.
+    """
+    try:
+        kept = [line for line in runs.history(run) if line["step"] <= step]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{run / runs.HISTORY} is damaged ({type(error).__name__}: {error}); remove it, and the same command goes "
+            "on without what it told of earlier steps"
+        ) from error
     outputs.write_text(run / runs.HISTORY, "".join(json.dumps(line) + "\n" for line in kept))

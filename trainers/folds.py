@@ -54,7 +54,13 @@ def in_processes(folder: Path, flags: Sequence[str] = ()) -> TrainOne:
 
 
 def run(
-    experiment: config.Experiment, folder: Path, output: Path, num_folds: int, train_one: TrainOne
+    experiment: config.Experiment,
+    folder: Path,
+    output: Path,
+    num_folds: int,
+    train_one: TrainOne,
+    *,
+    progress: bool = True,
 ) -> dict[str, Any] | None:
     """Trains a run a fold, scores each patient by the run that did not see it, and returns the summary.
 
@@ -66,6 +72,7 @@ def run(
         output: The folder of the runs and of what they say together.
         num_folds: 2 or more.
         train_one: Trains one run, or goes on with it; a finished one is left alone.
+        progress: Whether a bar is shown while patients are scored.
 
     Returns:
         What `summary.json` holds; None: stopped before all runs had ended.
@@ -87,7 +94,7 @@ def run(
             for fold, one in of_folds.items():
                 if not train_one(one, of_run(output, fold)):
                     return None
-            _pool(of_folds, folder, output)
+            _pool(of_folds, folder, output, progress=progress)
     return dict(outputs.read_json(output / SUMMARY))
 
 
@@ -136,12 +143,14 @@ def _of_fold(experiment: config.Experiment, fold: int, num_folds: int) -> config
     return config.from_json(config.to_json(dataclasses.replace(experiment, data=data, trainer=trainer)))
 
 
-def _pool(of_folds: Mapping[int, config.Experiment], folder: Path, output: Path) -> None:
+def _pool(of_folds: Mapping[int, config.Experiment], folder: Path, output: Path, *, progress: bool) -> None:
     """Scores all runs on their own folds and writes what they say together, the summary last."""
     some = next(iter(of_folds.values()))
     task, data = tasks.find(some.task.name), some.data
     strategy.set_precision("float32")  # as `evaluate` and the export
-    by_fold = {fold: _cases(one, folder, of_run(output, fold), fold) for fold, one in of_folds.items()}
+    by_fold = {}
+    for fold, one in of_folds.items():
+        by_fold[fold] = _cases(*_asked(one, folder, of_run(output, fold)), fold, progress=progress)
     cases = [case for found in by_fold.values() for case in found]
     manifests = {fold: runs.manifest(of_run(output, fold)) for fold in of_folds}
     rows = [_told(fold, task.summary(found, data), manifests[fold]) for fold, found in by_fold.items()]
@@ -173,8 +182,8 @@ def _asked(one: config.Experiment, folder: Path, run: Path) -> tuple[task_module
     return task_module.answering(network, task, one.data, one.inference), chosen
 
 
-def _cases(one: config.Experiment, folder: Path, run: Path, fold: int) -> list[dict[str, Any]]:
-    found = scoring.cases(*_asked(one, folder, run), progress=True)
+def _cases(answer: task_module.Answer, chosen: scoring.Cases, fold: int, *, progress: bool) -> list[dict[str, Any]]:
+    found = scoring.cases(answer, chosen, progress=progress)
     return [{**case, "name": f"fold {fold}, {place}", "fold": fold} for place, case in enumerate(found, 1)]
 
 

@@ -95,6 +95,19 @@ def losses_of(task: Task, data: config.Data | None = None) -> Losses:
     return losses
 
 
+def require_parts(trainer: config.Trainer, replicas: int) -> None:
+    """Refuses a batch that does not divide into `trainer.accumulate` parts on each replica.
+
+    Raises:
+        UserError: It names the numbers.
+    """
+    if trainer.batch_size % (replicas * trainer.accumulate):
+        raise UserError(
+            f"trainer.batch_size is {trainer.batch_size}, which does not divide into trainer.accumulate = "
+            f"{trainer.accumulate} equal parts on each of {replicas} replicas; change one of them"
+        )
+
+
 def train_step(
     devices: tf.distribute.Strategy,
     trained: Trained,
@@ -124,11 +137,7 @@ def train_step(
         UserError: A replica's part of the batch does not divide by `trainer.accumulate`.
     """
     trainer, replicas = experiment.trainer, devices.num_replicas_in_sync
-    if trainer.batch_size % (replicas * trainer.accumulate):
-        raise UserError(
-            f"trainer.batch_size is {trainer.batch_size}, which does not divide into trainer.accumulate = "
-            f"{trainer.accumulate} equal parts on each of {replicas} replicas; change one of them"
-        )
+    require_parts(trainer, replicas)
 
     def on_replica(given: Tensors, number: tf.Tensor) -> dict[str, tf.Tensor]:
         scale = tf.constant(1.0) if trained.scale is None else tf.convert_to_tensor(trained.scale.value.value)

@@ -12,6 +12,7 @@ Exit status: 0 done; 2 refused.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -53,8 +54,8 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     output, budget_gib, steps = Path(values["output"].value), values["memory_gib"].value, values["steps"].value
     if output.suffix != ".py" or output.is_dir():
         raise UserError(f"--output {output} must be a Python file, as plan.py")
-    if budget_gib <= 0 or steps < 1:
-        raise UserError(f"--memory_gib and --steps must be above 0, not {budget_gib:g} and {steps}")
+    if not 0 < budget_gib < math.inf or steps < 1:
+        raise UserError(f"--memory_gib and --steps must be above 0 and finite, not {budget_gib:g} and {steps}")
     folder = shards.find_dataset(program.input_folder(values))
     data, seen = _read(folder, values["statistics"].value)
     precision = strategy.set_precision(values["precision"].value)

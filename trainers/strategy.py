@@ -89,7 +89,8 @@ def choose(trainer: config.Trainer, asked: cluster.Asked = cluster.NOTHING_ASKED
         asked: What the command line says of hosts and TPU.
 
     Raises:
-        UserError: What is asked for contradicts itself or is not there, or the batch does not divide by the replicas.
+        UserError: What is asked for contradicts itself or is not there, the batch does not divide by the replicas, or
+            XLA cannot compile for them.
         Unfinished: Hosts did not meet.
         preemption.Stopped: A signal came while hosts waited for one another.
     """
@@ -101,6 +102,7 @@ def choose(trainer: config.Trainer, asked: cluster.Asked = cluster.NOTHING_ASKED
         devices = _tpu(asked)
     else:
         devices = _on_this_machine(name)
+    _require_compilable(trainer, devices)
     return _divides(trainer, devices)
 
 
@@ -144,6 +146,21 @@ def _divides(trainer: config.Trainer, devices: Devices) -> Devices:
             f"({devices.told}); set it to {replicas * max(1, round(trainer.batch_size / replicas))}"
         )
     return devices
+
+
+def _require_compilable(trainer: config.Trainer, devices: Devices) -> None:
+    """Refuses XLA where TensorFlow cannot have it: one compiled step holds one device's variables.
+
+    Source: https://www.tensorflow.org/xla/known_issues, "tf.Variable on a different device"; between CPUs XLA has no
+    collectives.
+    """
+    of_host = devices.strategy.num_replicas_in_sync // devices.num_hosts
+    among_cpus = devices.num_hosts > 1 and not tf.config.list_physical_devices("GPU")
+    if trainer.xla and not devices.on_tpu and (of_host > 1 or among_cpus):
+        raise UserError(
+            f"trainer.xla compiles the step for one device, and this run has {devices.strategy.num_replicas_in_sync} "
+            f"({devices.told}); set trainer.xla=False, or trainer.strategy='one'"
+        )
 
 
 def _on_this_machine(name: str) -> Devices:

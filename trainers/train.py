@@ -120,8 +120,10 @@ def _run_folds(experiment: config.Experiment, folder: Path, output: Path, values
     passed_on = [f"--{name}={values[name].value}" for name in named if values[name].value]
     passed_on += [f"--{'' if values[name].value else 'no'}{name}" for name in ("tensorboard", "progress")]
     passed_on += [f"--profile={','.join(values['profile'].value)}"] if values["profile"].value else []
+    train_one = folds.in_processes(folder, passed_on)
     with lost.told():
-        summary = folds.run(experiment, folder, output, values["folds"].value, folds.in_processes(folder, passed_on))
+        number, progress = values["folds"].value, values["progress"].value
+        summary = folds.run(experiment, folder, output, number, train_one, progress=progress)
     if summary is None:
         program.say(f"train: stopped; the same command goes on -> {output}")
     else:

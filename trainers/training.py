@@ -15,7 +15,6 @@ from radkit import config, outputs, runs, tasks
 from radkit.data import convert, pipeline, shards, splits
 from radkit.data.feeding import examples
 from radkit.errors import Unfinished, UserError
-from radkit.models import weights
 from radkit.tasks import task as task_module
 from radkit.tasks.task import Task
 from trainers import (
@@ -142,6 +141,7 @@ def _opened(experiment: config.Experiment, folder: Path, options: Options, devic
     labelled = pipeline.opened(folder, experiment, record_fields, host=host, num_hosts=num_hosts)
     there, patients = splits.physical("validation", trainer), splits.chosen(folder, "validation", trainer)
     pipeline.records(folder, there, record_fields, patients)
+    loop.require_parts(trainer, devices.strategy.num_replicas_in_sync)
     unlabelled.require(experiment, options.unlabelled, devices.strategy.num_replicas_in_sync)
     beside = None
     if options.unlabelled is not None:
@@ -160,7 +160,7 @@ def _new(experiment: config.Experiment, task: Task, run: Path) -> tuple[loop.Tra
     if experiment.trainer.minutes:
         total = tf.Variable(experiment.trainer.steps, dtype=tf.int64, trainable=False, name="total")
     averaged = dataclasses.replace(experiment.optimizer, average=unlabelled.decay(experiment))
-    shares = weights.shares(network, experiment.optimizer.rates)
+    shares = beginnings.shares(network, experiment)
     asked = dataclasses.replace(experiment, optimizer=averaged)
     return loop.new(network, asked, shares=shares, total=total), started
 

@@ -1,6 +1,7 @@
 """What a run begins with: weights of an earlier run, layers that stay, patients that were seen."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import h5py
@@ -95,6 +96,21 @@ class TestStart:
     def test_nothing_left_to_learn_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"model\.freeze=\('\*',\) leaves no layer that learns"):
             beginnings.start(self.network(), self.settings(freeze=("*",)), tmp_path)
+
+    @pytest.mark.parametrize(("pattern", "freeze"), [("body", ("body",)), ("b*", ())])
+    def test_rates_that_move_nothing_are_refused(self, pattern: str, freeze: tuple[str, ...], tmp_path: Path) -> None:
+        network, settings = self.network(), self.settings(freeze=freeze)
+        beginnings.start(network, settings, tmp_path)
+        rates = {pattern: 0.5, "head": 2.0, **({} if freeze else {"body": 0.1})}
+        asked = dataclasses.replace(settings, optimizer=config.Optimizer(rates=rates))
+        with pytest.raises(UserError, match=rf"optimizer\.rates: {re.escape(repr(pattern))} moves no weight"):
+            beginnings.shares(network, asked)
+
+    def test_rates_that_move_some_of_their_layers_are_taken(self, tmp_path: Path) -> None:
+        network, settings = self.network(), self.settings(freeze=("body",))
+        beginnings.start(network, settings, tmp_path)
+        asked = dataclasses.replace(settings, optimizer=config.Optimizer(rates={"*": 0.5}))
+        assert beginnings.shares(network, asked) == [0.5, 0.5]
 
     def test_patients_of_all_runs_before_are_kept(self, tmp_path: Path) -> None:
         earlier, run = tmp_path / "earlier", tmp_path / "run"

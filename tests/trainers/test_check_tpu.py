@@ -98,6 +98,7 @@ class TestVerb:
             (("--config=no_such",), "no_such"),
             (("--config=chest", "--cores=-1"), "--cores must be 0 or more"),
             (("--config=chest", "--memory_gib=0"), "--memory_gib above 0"),
+            (("--config=chest", "--memory_gib=nan"), "--memory_gib above 0"),
             (("--config=chest", "--input=nowhere"), "does not exist"),
         ],
     )
@@ -123,6 +124,11 @@ class TestSettings:
     def spoilt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         batch = {"image": tf.TensorSpec((1, 16, 16, 1)), "name": tf.TensorSpec((1,), tf.string)}
         monkeypatch.setattr(check_tpu, "_fed", lambda one, folder, aside: (one, batch))
+
+    def test_float16_is_refused_as_training_refuses_it(self) -> None:
+        asked = dataclasses.replace(experiment(), trainer=config.Trainer(batch_size=8, precision="mixed_float16"))
+        refused = [one.what for one in check_tpu.check(asked).offences if one.is_refused]
+        assert refused == ["trainer.precision=mixed_float16", "batch['name']"]
 
     def test_text_in_the_batch_is_named(self) -> None:
         found = check_tpu.check(experiment())
@@ -212,7 +218,7 @@ def test_xla_compiles_every_shipped_config_to_the_end(name: str) -> None:
         {"optimizer": config.Optimizer(name="lamb", average=0.99, schedule="poly")},
         {"optimizer": config.Optimizer(name="sgd", clip_norm=0.0, schedule="constant")},
         {"augment": config.Augment(where="device", flip=(True, True), rotate=(10.0,), mixup=0.2, noise=0.1)},
-        {"trainer": config.Trainer(batch_size=16, accumulate=2, precision="mixed_float16")},
+        {"trainer": config.Trainer(batch_size=16, accumulate=2, precision="float32")},
         {"unlabelled": config.Unlabelled("mean_teacher", batch_size=8)},
         {"unlabelled": config.Unlabelled("pseudo_labels", batch_size=8)},
     ],

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -297,6 +298,33 @@ def test_a_run_that_another_process_trains_is_refused(tmp_path: Path) -> None:
     with checkpoints.lock(run):
         assert not run.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_removed_while_it_was_taken_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process ends between our opening of its lock and our locking of it."""
+    run, lock, locked = tmp_path / "run", tmp_path / ".run.lock", fcntl.flock
+    lock.touch()
+    ends = iter([lock.unlink])
+
+    def flock(file: Any, how: int) -> None:
+        next(ends, lambda: None)()
+        locked(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with checkpoints.lock(run):
+        assert lock.exists()
+        with pytest.raises(UserError, match="being trained by another process"), checkpoints.lock(run):
+            raise AssertionError("two processes would train one run")
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe{}\n", b"{a}\n", b'{"loss": 1}\n', b'["step"}\n'])
+def test_a_damaged_history_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / runs.HISTORY).write_bytes(content)
+    with pytest.raises(UserError, match=r"history\.jsonl is damaged .*; remove it, and the same command goes on"):
+        checkpoints.cut_history(tmp_path, 3)
 
 
 def test_a_refused_run_leaves_no_folder_above_it_behind(tmp_path: Path) -> None:

@@ -61,7 +61,10 @@ def test_flags_name_a_tpu() -> None:
         (["--hosts=a:x,b", "--host=0"], "names a host 'a:x'; name each as name:port"),
         (["--hosts=grpc://a:1,b", "--host=0"], "names a host 'grpc://a:1'"),
         (["--hosts=a,,b", "--host=0"], "names a host ':2222'"),
-        (["--hosts=a:99999,b", "--host=1"], "names a host 'a:99999'; name each as name:port, as 10.0.0.1:2222, the port"),
+        (
+            ["--hosts=a:99999,b", "--host=1"],
+            "names a host 'a:99999'; name each as name:port, as 10.0.0.1:2222, the port",
+        ),
         (["--hosts=a,b:0", "--host=0"], "names a host 'b:0'"),
     ],
 )

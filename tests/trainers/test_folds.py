@@ -221,6 +221,37 @@ def test_a_fold_that_died_may_be_started_again_and_a_refused_one_is_not(
     assert "--folds trains on the devices of one machine" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_bar_is_shown_where_it_is_asked_for(
+    progress: bool,
+    radiographs: MadeUp,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    keras_alone: None,
+) -> None:
+    made = copied(radiographs, tmp_path / "records")
+    monkeypatch.setattr(folds, "_asked", by_brightness)
+    monkeypatch.setattr(folds, "in_processes", lambda *_: ended(made))
+    said = [f"--config={made.config_file(tmp_path)}", f"--input={made.folder}", f"--output={tmp_path / 'cv'}"]
+    assert train.main(["train", *said, "--folds=2", f"--progress={progress}"]) == 0
+    assert ("case/s" in capsys.readouterr().err) == progress
+
+
+def test_a_signal_to_a_fold_that_ends_of_itself_begins_no_other(
+    radiographs: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, trained = copied(radiographs, tmp_path / "records"), []
+
+    def train_one(experiment: config.Experiment, folder: Path, run: Path, **_: object) -> child_runs.Ended:
+        trained.append(run)
+        return child_runs.Ended("finished", is_asked=True)
+
+    monkeypatch.setattr(child_runs, "train", train_one)
+    assert folds.run(made.experiment, made.folder, tmp_path / "cv", 2, folds.in_processes(made.folder)) is None
+    assert trained == [folds.of_run(tmp_path / "cv", 0)]
+
+
 @pytest.mark.slow
 def test_runs_of_segmentation_in_processes_of_their_own(volumes: MadeUp, tmp_path: Path, keras_alone: None) -> None:
     made = copied(volumes, tmp_path / "records").with_trainer(steps=4, evaluate_every=2)

@@ -284,7 +284,9 @@ def test_executions_begin_at_their_multiples_whatever_the_plan() -> None:
 
     tf.config.run_functions_eagerly(True)
     try:
-        assert loop.run(step, iter(range(20)), first_step=0, num_steps=lambda: total, hooks=[hook], per_execution=4) == 13
+        assert (
+            loop.run(step, iter(range(20)), first_step=0, num_steps=lambda: total, hooks=[hook], per_execution=4) == 13
+        )
     finally:
         tf.config.run_functions_eagerly(False)
     assert [pair for pair in heard if pair[0] % 4 == 0] == [(4, 4), (8, 8), (12, 12)]

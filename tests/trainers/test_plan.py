@@ -116,6 +116,7 @@ class TestVerb:
         [
             (("--output=plan.json",), "must be a Python file"),
             (("--output=plan.py", "--memory_gib=0"), "must be above 0"),
+            (("--output=plan.py", "--memory_gib=nan"), "must be above 0 and finite"),
             (("--output=plan.py", "--statistics=nowhere.json"), "run radkit statistics"),
         ],
     )

@@ -1,5 +1,6 @@
 """One setting chooses devices, precision and seed."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,22 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(strategy, "_mirrored", lambda names: Four())
     with pytest.raises(UserError, match=r"batch_size is 6, which does not divide by .*4 \(.*\); set it to 8"):
         strategy.choose(config.Trainer(strategy="mirrored", batch_size=6))
+
+
+def test_xla_is_refused_where_tensorflow_cannot_compile_for_all_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Four:
+        num_replicas_in_sync = 4
+
+    told = r"trainer\.xla compiles the step for one device, and this run has 4 \(.*\); set trainer\.xla=False"
+    monkeypatch.setattr(strategy, "_mirrored", lambda names: Four())
+    with pytest.raises(UserError, match=told):
+        strategy.choose(config.Trainer(strategy="mirrored", xla=True))
+    monkeypatch.setattr(strategy, "_several", lambda hosts, _: strategy.Devices(Four(), num_hosts=4))  # type: ignore[arg-type]
+    for gpus in (0, 1):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind, gpus=gpus: ["a GPU"] * gpus)
+        with pytest.raises(UserError, match=told) if not gpus else contextlib.nullcontext():
+            strategy.choose(config.Trainer(xla=True), TWO)
+    assert strategy.choose(config.Trainer(strategy="one", xla=True)).num_hosts == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Runs: finished, stopped and gone on with, refused."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -7,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -20,7 +22,7 @@ from tests import conftest
 from tests.conftest import MadeUp
 from tests.reports import page_check
 from tests.trainers import test_logs
-from trainers import checkpoints, finish, loop, train
+from trainers import checkpoints, finish, loop, strategy, train
 
 
 def call(made: MadeUp, run: Path, *flags: str) -> int:
@@ -276,6 +278,20 @@ class TestRefused:
     ) -> None:
         assert call(volumes, tmp_path / "run", *flags) == 2
         assert message in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+
+    def test_a_batch_that_does_not_divide_on_these_devices_leaves_no_folder(
+        self,
+        volumes: MadeUp,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        keras_alone: None,
+    ) -> None:
+        two: Any = SimpleNamespace(num_replicas_in_sync=2, scope=contextlib.nullcontext)
+        monkeypatch.setattr(strategy, "choose", lambda *_: strategy.Devices(two))
+        assert call(volumes, tmp_path / "run", "--set=trainer.accumulate=2") == 2
+        assert "does not divide into trainer.accumulate = 2 equal parts on each of 2" in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
 
     def test_another_config_in_the_run_folder(

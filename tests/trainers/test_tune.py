@@ -188,7 +188,6 @@ class TestResumed:
             assert len(asked) == trained
         assert "stopped" not in capsys.readouterr().out
 
-
     @pytest.mark.parametrize(("trials", "said"), [(3, "; stopped, the same command goes on"), (1, "tune.html\n")])
     def test_a_signal_to_a_trial_that_ends_of_itself_ends_the_search(
         self,
