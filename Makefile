@@ -38,7 +38,9 @@ test: $(VENV)/.dev
 	@echo "the fast tests passed; their environment is $(VENV)"
 
 test-slow: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m "slow and not long" -n $(WORKERS) --dist loadfile
+	@# In two parts: TensorFlow keeps what a process has traced, and one process for all came near a small machine's memory.
+	@$(BIN)/python -m pytest -m "slow and not long" -n $(WORKERS) --dist loadfile --ignore=tests/models
+	@$(BIN)/python -m pytest -m "slow and not long" -n $(WORKERS) --dist worksteal tests/models
 
 test-long: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m long

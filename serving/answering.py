@@ -21,12 +21,14 @@ class Asked:
         runner: What answers.
         name: The name that the model is served under.
         timeout_s: What is left of the request's deadline, None without one.
+        is_wanted: Tells whether the client still waits for the answer.
     """
 
     model: models.Model
     runner: batching.Runner
     name: str
     timeout_s: float | None = None
+    is_wanted: Callable[[], bool] = batching.always
 
     def outputs(self, signature: str, inputs: Mapping[str, np.ndarray], wanted: Any = ()) -> dict[str, np.ndarray]:
         """Returns the model's outputs.
@@ -35,7 +37,7 @@ class Asked:
             Refusal: The inputs do not fit, or the model failed.
         """
         try:
-            return self.runner.answer(signature, inputs, list(wanted), self.timeout_s)
+            return self.runner.answer(signature, inputs, list(wanted), self.timeout_s, self.is_wanted)
         except models.BadRequest as error:
             raise refusals.Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         except models.UnknownSignature as error:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,6 +31,7 @@ class Told:
         entry: `GRPC` or `REST`.
         request_id: A UUID.
         timeout_s: What was left of its deadline when it came, None without one.
+        is_wanted: Tells whether its client still waits for the answer.
         model: The name, once it is known that it is served.
         version: Which answered.
         model_sha256: Its graph's digest.
@@ -40,6 +41,7 @@ class Told:
     entry: str
     request_id: str = ""
     timeout_s: float | None = None
+    is_wanted: Callable[[], bool] = lambda: True
     model: str = ""
     version: int | None = None
     model_sha256: str | None = None

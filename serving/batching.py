@@ -20,12 +20,18 @@ Arrays = Mapping[str, np.ndarray]
 _MOST_TRIALS = 64  # one for each size of image
 
 
+def always() -> bool:
+    """Tells of a call whose client cannot go that it is wanted."""
+    return True
+
+
 @dataclass(eq=False)
 class _Call:
     """One call's inputs, and what became of it."""
 
     inputs: Arrays
     rows: int
+    is_wanted: Callable[[], bool] = always
     done: threading.Event = field(default_factory=threading.Event)
     outputs: dict[str, np.ndarray] | None = None
     error: Exception | None = None
@@ -73,12 +79,20 @@ class Runner:
         self._joinable = {name for name, signature in model.signatures.items() if _rows_are_free(signature)}
 
     def answer(
-        self, name: str, inputs: Arrays, output_filter: Sequence[str] = (), timeout_s: float | None = None
+        self,
+        name: str,
+        inputs: Arrays,
+        output_filter: Sequence[str] = (),
+        timeout_s: float | None = None,
+        is_wanted: Callable[[], bool] = always,
     ) -> dict[str, np.ndarray]:
         """Returns the outputs by name; arguments and errors as `models.Model.answer`, and
 
+        Args:
+            is_wanted: Asked when it is the call's turn; one that nobody waits for any more is not run.
+
         Raises:
-            Refusal: RESOURCE_EXHAUSTED where too many wait, DEADLINE_EXCEEDED where it became too late.
+            Refusal: RESOURCE_EXHAUSTED where too many wait, DEADLINE_EXCEEDED where it became too late, CANCELLED.
         """
         name = name or signatures.DEFAULT
         signature = self._model.signature(name)
@@ -87,13 +101,13 @@ class Runner:
         ends = None if timeout_s is None else time.monotonic() + timeout_s
         rows = _rows(inputs) if self._chosen.batching and name in self._joinable else None
         if rows is None or self._chosen.batching is None or rows >= self._chosen.batching.max_batch_size:
-            return self._alone(name, inputs, wanted, ends)
+            return self._alone(name, _Call(inputs, rows or 1, is_wanted), wanted, ends)
         key = (name, tuple(wanted), tuple((k, a.dtype, a.shape[1:]) for k, a in sorted(inputs.items())))
         trial = None if self._chosen.batching.measured else self._trial(key)
         if trial is not None and trial.is_off:
             trial.passed(rows)
-            return self._alone(name, inputs, wanted, ends)
-        return self._together(key, _Call(inputs, rows), ends, self._chosen.batching, trial)
+            return self._alone(name, _Call(inputs, rows, is_wanted), wanted, ends)
+        return self._together(key, _Call(inputs, rows, is_wanted), ends, self._chosen.batching, trial)
 
     def _trial(self, key: Any) -> trials.Trial:
         with self._lock:
@@ -101,10 +115,12 @@ class Runner:
                 self._trials.clear()
             return self._trials.setdefault(key, trials.Trial())
 
-    def _alone(self, name: str, inputs: Arrays, wanted: list[str], ends: float | None) -> dict[str, np.ndarray]:
+    def _alone(self, name: str, call: _Call, wanted: list[str], ends: float | None) -> dict[str, np.ndarray]:
         self._gate.enter(_left(ends))
         try:
-            return self._run(name, inputs, wanted, _left(ends))
+            if not call.is_wanted():
+                raise refusals.given_up()
+            return self._run(name, call.inputs, wanted, _left(ends))
         finally:
             self._gate.leave()
 
@@ -158,6 +174,9 @@ class Runner:
             if how.timeout_s:
                 batch.filled.wait(how.timeout_s)
             self._close(key, batch)
+            leader = batch.calls[0]
+            _leave_out_unwanted(batch)
+            ends = None if leader.error else ends
             waited_s = time.perf_counter() - started
             joins = len(batch.calls) > 1 and (trial is None or trial.joins())
             joined = joins and self._run_joined(key, batch.calls, how)
@@ -204,6 +223,13 @@ class Runner:
                 except Exception as error:  # noqa: BLE001 - belongs to that call's own thread, which raises it
                     call.error = error
             call.done.set()
+
+
+def _leave_out_unwanted(batch: _Batch) -> None:
+    for call in [call for call in batch.calls if not call.is_wanted()]:
+        batch.calls.remove(call)
+        call.error = refusals.given_up()
+        call.done.set()
 
 
 def _left(ends: float | None) -> float | None:

@@ -136,18 +136,17 @@ class Client:
             raise UserError(f"in_flight must be at least 1, not {in_flight}")
         under_way: dict[futures.Future[dict[str, np.ndarray]], _Key] = {}
         left = iter(requests)
-        with futures.ThreadPoolExecutor(in_flight) as threads:
-            try:
-                while True:
-                    while len(under_way) < in_flight and (one := next(left, None)) is not None:
-                        under_way[threads.submit(self._sent, model, one[1], version)] = one[0]
-                        del one
-                    if not under_way:
-                        return
-                    yield from _ended(under_way)
-            finally:
-                for future in under_way:
-                    future.cancel()
+        threads = futures.ThreadPoolExecutor(in_flight)
+        try:
+            while True:
+                while len(under_way) < in_flight and (one := next(left, None)) is not None:
+                    under_way[threads.submit(self._sent, model, one[1], version)] = one[0]
+                    del one
+                if not under_way:
+                    return
+                yield from _ended(under_way)
+        finally:  # whoever stops in the middle waits for no answer; `close` ends the calls
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _sent(self, model: str, inputs: Mapping[str, Any], version: int | None) -> dict[str, np.ndarray]:
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import grpc
 
 from radkit.errors import UserError
-from serving import audit, configs_text, health, message_table, messages, patience, reflection, service
+from serving import audit, configs_text, encryption, health, message_table, messages, patience, reflection, service
 from serving.refusals import Refusal
 
 # A deadline further away than this is none: gRPC gives the end of time to calls that have no deadline.
@@ -63,6 +63,8 @@ def start(answers: service.Service, state: health.Health, door: Door) -> tuple[g
         options=list(options.items()),
         maximum_concurrent_rpcs=2 * door.threads + health.MOST_WATCHERS,
     )
+    if door.tls is not None:
+        encryption.context(door.tls)  # gRPC would not tell keys that are none from an address in use
     address = f"{door.host}:{door.port}"
     bound = _listen(server, address, door.tls)
     if not bound:
@@ -129,7 +131,8 @@ def _guarded(
         if not context.is_active():  # the client gave up while the call waited for a thread
             context.abort(grpc.StatusCode.CANCELLED, "the call was given up before it began")
         left_s = context.time_remaining()
-        told = audit.Told(name, "GRPC", timeout_s=left_s if left_s is not None and left_s < _NEVER_S else None)
+        timeout_s = left_s if left_s is not None and left_s < _NEVER_S else None
+        told = audit.Told(name, "GRPC", timeout_s=timeout_s, is_wanted=context.is_active)
         if answers.log is not None:
             given = dict(context.invocation_metadata()).get(audit.REQUEST_ID, "")
             told.request_id = audit.request_id(given if isinstance(given, str) else "")

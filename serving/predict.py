@@ -19,8 +19,8 @@ mask.nii.gz;
 `skipped.csv` (series that are no images), `quarantine.csv` (files and series that were set aside, with reasons),
 `summary.json`, `provenance.json`. All answers are given by the same version of the model.
 
-A server that dies, a version that is taken out of service, or a disk that is full: what was answered stays beside
-OUTPUT, and the same command goes on there, with the same version.
+A server that dies, a version that is taken out of service, a disk that is full, or Ctrl-C: what was answered stays
+beside OUTPUT, and the same command goes on there, with the same version.
 
 Exit status: 0 done; 1 done, some inputs were set aside and are listed; 2 refused, or stopped before the end.
 """
@@ -94,6 +94,8 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     program.required(values, "output", "model")
     formats = _formats(values["formats"].value)
     output, name = Path(values["output"].value), values["model"].value
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise UserError("--output lies in --input, and would be read the next time; name a folder beside it")
     with client.Client(values["server"].value, values["timeout_s"].value, tls=_tls(values)) as server:
         found = server.metadata(name)
         paths = scan.find(folder)
@@ -253,7 +255,7 @@ def _answer_all(sent: Sequence[Unit], asker: _Asker, folder: Path) -> dict[str, 
     """Sends each unit that has no answer yet and writes it; returns those set aside with their reasons.
 
     Raises:
-        Unfinished: No server answers any more, the version is gone, or the disk is full.
+        Unfinished: No server answers any more, the version is gone, the disk is full, or Ctrl-C.
     """
     refused: dict[str, str] = {}
     with tqdm(total=len(sent), desc="predict", unit="series", mininterval=0.5) as bar:
@@ -267,8 +269,8 @@ def _answer_all(sent: Sequence[Unit], asker: _Asker, folder: Path) -> dict[str, 
                 except _SET_ASIDE as error:
                     refused[ready.unit.name] = str(error)
                 bar.update()
-        except (client.Gone, client.Missing, OSError) as error:
-            told = disk_error(error) if isinstance(error, OSError) else str(error)
+        except (client.Gone, client.Missing, OSError, KeyboardInterrupt) as error:
+            told = disk_error(error) if isinstance(error, OSError) else str(error) or "interrupted"
             if not told:
                 raise
             raise Unfinished(

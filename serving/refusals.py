@@ -36,6 +36,11 @@ def full(words: str) -> NoReturn:
     raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
 
 
+def given_up() -> Refusal:
+    """Returns CANCELLED for a call that nobody waits for any more."""
+    return Refusal(grpc.StatusCode.CANCELLED, "the call was given up while it waited for its turn")
+
+
 def late(words: str) -> NoReturn:
     """Refuses with DEADLINE_EXCEEDED."""
     raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, words)

@@ -13,13 +13,10 @@ import http.server
 import json
 import re
 import socket
-import ssl
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -31,6 +28,7 @@ from serving import (
     configs_text,
     connections,
     counters,
+    encryption,
     examples,
     messages,
     models,
@@ -102,7 +100,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.patience = patience.Patience(door.threads // 2)
         self.connections = connections.Connections(door.threads)
         self.ending = False
-        self._context = _context(door.tls) if door.tls else None
+        self._context = encryption.context(door.tls) if door.tls else None
         if ":" in door.host:
             self.address_family = socket.AF_INET6
         try:
@@ -136,37 +134,20 @@ class Server(http.server.ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answers a connection until its client ends it."""
-        plain = request
         try:
             request.settimeout(self.door.timeout_s)
             if self._context is not None:  # shaking hands takes as long as the client likes, so not before now
-                with self.patience.with_client(lambda: connections.cut(plain)):
-                    request = self._context.wrap_socket(request, server_side=True)
+                request = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+                with self.connections.idle(request):
+                    request.do_handshake()
             super().process_request_thread(request, client_address)
-        except OSError:
+        except (OSError, ValueError):
             self.shutdown_request(request)  # no handshake: no client of ours
         finally:
             self.connections.leave()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes in the middle of an answer is no failure, and its address goes into no log."""
-
-
-def _context(tls: configs_text.Tls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    with tempfile.TemporaryDirectory() as folder:  # its owner's alone; ssl reads keys from files only
-        key, certificate = Path(folder) / "key", Path(folder) / "certificate"
-        key.write_bytes(tls.key)
-        certificate.write_bytes(tls.certificate)
-        try:
-            context.load_cert_chain(certificate, key)
-            if tls.client_ca is not None:
-                context.verify_mode = ssl.CERT_REQUIRED
-                context.load_verify_locations(cadata=tls.client_ca.decode())
-        except (ssl.SSLError, ValueError) as error:
-            raise UserError("--ssl_config_file holds a key and a certificate that do not fit together") from error
-    return context
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -194,6 +175,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answers states, metadata and figures."""
+        if not self._read_over():
+            return
         path = self.path.partition("?")[0]
         answers = self.server.answers
         if path == self.server.door.monitoring and answers.figures is not None:
@@ -213,7 +196,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_OPTIONS(self) -> None:
         """Tells pages of other sites what they may ask."""
-        self._send(200 if self.server.door.cross_origin else 405, b"", "text/plain")
+        if self._read_over():
+            self._send(200 if self.server.door.cross_origin else 405, b"", "text/plain")
+
+    def handle_expect_100(self) -> bool:
+        """Tells a client that asks first that its body may come; it waits for that."""
+        goes_on = super().handle_expect_100()
+        self.wfile.flush()
+        return goes_on
 
     def log_message(self, format: str, *args: Any) -> None:
         """Writes nothing: what a client asks for may name a patient."""
@@ -223,6 +213,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         self.request_version = self.protocol_version  # of what is no HTTP none is known, and the answer is in ours
         self._send(code, _error(HTTPStatus(code).phrase), "application/json")
+
+    def _read_over(self) -> bool:
+        """Reads a body that says nothing here: left unread it would be taken for the next request."""
+        has_one = "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
+        return not has_one or self._body() is not None
 
     def _body(self) -> bytes | None:
         """Returns the request's body; None after an answer that there is none to be had."""

@@ -90,7 +90,7 @@ class Service:
             assert held.model is not None
             assert held.runner is not None
             told.model, told.version, told.model_sha256 = held.name, held.version, held.model.sha256
-            yield answering.Asked(held.model, held.runner, held.name, told.timeout_s)
+            yield answering.Asked(held.model, held.runner, held.name, told.timeout_s, told.is_wanted)
 
     def predict(self, request: bytes, told: audit.Told) -> bytes:
         """Answers a PredictRequest with a PredictResponse."""

@@ -1,12 +1,9 @@
 """Queues, deadlines, slow clients, TLS, bytes that are no requests, the audit log: the server's edges."""
 
 import gc
-import http.client
 import json
 import random
 import socket
-import ssl
-import subprocess
 import threading
 import time
 import uuid
@@ -19,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from radkit.errors import UserError
-from serving import audit, batching, configs_text, models, patience, queueing, refusals, settings, trials
+from serving import audit, batching, models, patience, queueing, refusals, settings, trials
 from serving.configs_text import Wanted
 from tests.serving import running
 from tests.serving.running import factor, request
@@ -68,6 +65,39 @@ def test_a_deadline_ends_the_waiting_and_the_work(server: running.Running) -> No
     started = time.monotonic()
     assert factor(server) == 2  # the one worker is free again: hours of work were given up
     assert time.monotonic() - started < whole_s + 5
+
+
+def test_the_first_call_of_a_signature_keeps_its_deadline_too(base: Path) -> None:
+    model = models.load(base)
+    runner = batching.Runner(model, settings.Settings(1))
+    started = time.monotonic()
+    with pytest.raises(models.ModelFailed) as caught:
+        runner.answer("slow", {"x": np.array([[1e9, 0]], np.float32)}, timeout_s=0.3)
+    assert caught.value.code == CODE.DEADLINE_EXCEEDED.value[0]
+    assert time.monotonic() - started < 20
+    small, large = np.zeros((1, 2), np.float32), np.zeros((9, 2), np.float32)
+    large[0, 0] = 1e9
+    for _ in range(2):
+        runner.answer("slow", {"x": small}, timeout_s=60)  # known to be quick, and nothing is of what is larger
+    with pytest.raises(models.ModelFailed):
+        runner.answer("slow", {"x": large}, timeout_s=0.3)
+    model.close()
+
+
+@pytest.mark.parametrize("how", [None, settings.Batching(2)])
+def test_calls_that_were_given_up_are_not_run(base: Path, how: settings.Batching | None) -> None:
+    with running.running([Wanted("m", base)], settings.Settings(1, 20, how)) as server:
+        asked = request(((30_000.0, 0.0),), signature_name="slow")
+        begin = time.monotonic()
+        server.stub.Predict(asked, timeout=60)
+        whole_s = time.monotonic() - begin
+        calls = [server.stub.Predict.future(asked, timeout=120) for _ in range(12)]
+        time.sleep(0.2)
+        for call in calls:
+            call.cancel()
+        begin = time.monotonic()
+        assert factor(server) == 2
+        assert time.monotonic() - begin < 5 * whole_s
 
 
 def test_the_gate_lets_calls_through_in_their_order() -> None:
@@ -189,68 +219,6 @@ def test_claims_of_huge_shapes_take_no_memory(server: running.Running) -> None:
 
 def _resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
-
-
-def _openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Makes keys and certificates of an authority, a server and a client."""
-    folder = tmp_path_factory.mktemp("papers")
-    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    _openssl(folder, "req", "-x509", *ec, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    for name in ("server", "client"):
-        _openssl(folder, "req", *ec, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-        _openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *by)
-    return folder
-
-
-@pytest.mark.parametrize("mutual", [False, True])
-def test_channels_are_encrypted_and_clients_known(base: Path, papers: Path, tmp_path: Path, mutual: bool) -> None:
-    text = {name: (papers / name).read_text() for name in ("server.key", "server.pem", "ca.pem")}
-    lines = [("server_key", "server.key"), ("server_cert", "server.pem"), ("custom_ca", "ca.pem")]
-    body = "\n".join(f"{field}: {json.dumps(text[name])}" for field, name in lines)
-    (tmp_path / "ssl").write_text(f"{body}\nclient_verify: {str(mutual).lower()}\n")
-    authority = (papers / "ca.pem").read_bytes()
-    known = (papers / "client.key").read_bytes(), (papers / "client.pem").read_bytes()
-    with running.running([Wanted("m", base)], tls=configs_text.tls_file(tmp_path / "ssl")) as server:
-        keys = {True: grpc.ssl_channel_credentials(authority, *known), False: grpc.ssl_channel_credentials(authority)}
-        for shows, credentials in keys.items():
-            with grpc.secure_channel(server.address, credentials, running.NO_PROXY) as channel:
-                call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-                if shows or not mutual:
-                    assert call(request().SerializeToString(), timeout=60)
-                    continue
-                with pytest.raises(grpc.RpcError) as caught:
-                    call(request().SerializeToString(), timeout=20)
-                assert caught.value.code() == CODE.UNAVAILABLE
-        with pytest.raises(grpc.RpcError):
-            server.stub.Predict(request(), timeout=20)  # in the clear
-        context = ssl.create_default_context(cadata=authority.decode())
-        context.load_cert_chain(papers / "client.pem", papers / "client.key")
-        made = http.client.HTTPSConnection(server.web, timeout=30, context=context)
-        made.request("GET", "/v1/models/m")
-        assert made.getresponse().status == 200
-        made.close()
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('server_key: "a"', "server_cert"),
-        ('server_key: "a" server_cert: "b" client_verify: true', "custom_ca"),
-        ('server_key: "secret" nonsense', "line 1"),
-    ],
-)
-def test_keys_that_are_missing_are_told_without_the_others(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "ssl").write_text(text)
-    with pytest.raises(UserError, match=words) as caught:
-        configs_text.tls_file(tmp_path / "ssl")
-    assert "secret" not in str(caught.value)
 
 
 def test_the_audit_log_holds_who_answered_and_no_identities(base: Path, tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 import csv
 import errno
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import replace
@@ -40,6 +44,7 @@ class Served:
         self.sizes: tuple[int, ...] = ()
         self.versions = [3]
         self.address = ""
+        self.interrupts = threading.Event()  # once it is set, Ctrl-C comes, and no answer until it is set no more
 
     def _version(self, spec: Any, context: grpc.ServicerContext) -> int:
         if (version := spec.version.value or max(self.versions)) not in self.versions:
@@ -77,6 +82,10 @@ class Served:
                 self._version(head.model_spec, context)
             context.abort(grpc.StatusCode.UNAVAILABLE, "shutting down")
         self.answered += 1
+        if self.interrupts.is_set() and self.answered > 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            while self.interrupts.is_set():
+                time.sleep(0.01)
         mask = (inputs["image"][..., 0] > 100).astype(np.uint8)
         return codec.response(messages.PredictResponse(), {"mask": mask, "class_names": [["bright"]]})
 
@@ -284,6 +293,38 @@ def test_a_capture_of_an_earlier_answer_is_no_image_to_be_asked_about(served: Se
     skipped = (tmp_path / "again" / "skipped.csv").read_text()
     assert "drawn by radkit" in skipped
     assert answers_in(tmp_path / "again") == [CT]
+
+
+def test_ctrl_c_waits_for_no_answer_and_keeps_those_that_came(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        image(tmp_path / "in" / str(number), f"{CT}.{number}")
+    served.interrupts.set()
+    begin = time.monotonic()
+    status = []
+    ends = threading.Timer(30, served.interrupts.clear)  # so that what waits for the answer fails, and does not hang
+    ends.start()
+    try:
+        status.append(run(served, tmp_path / "in", tmp_path / "out", "--in_flight=1"))
+        assert time.monotonic() - begin < 15
+    finally:
+        ends.cancel()
+        served.interrupts.clear()
+    assert status == [2]
+    assert "interrupted; 1 of 3 inputs are done and kept" in capsys.readouterr().err
+    assert answers_in(incomplete(tmp_path)) == [f"{CT}.0"]
+    assert run(served, tmp_path / "in", tmp_path / "out") == 0
+    assert len(answers_in(tmp_path / "out")) == 3
+
+
+def test_answers_are_not_written_among_what_is_read(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image(tmp_path / "in", CT)
+    for output in (tmp_path / "in", tmp_path / "in" / "out"):
+        assert run(served, tmp_path / "in", output) == 2
+        assert "--output lies in --input" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_of_several_models_all_are_taken_up_or_none(
         put(saved[number], places[name], 1)
     reload(server, ("m", base), ("other", base))
     for name, place in places.items():
-        more = more.replace("{%s}" % name, str(place))
+        more = more.replace(f"{{{name}}}", str(place))
     asked = model_management_pb2.ReloadConfigRequest()
     moved = f'config {{ name: "m" base_path: "{places["two"]}" }} config {{ name: "new" base_path: "{base}" }}'
     text_format.Parse(f"model_config_list {{ {moved} {more} }}", asked.config)

@@ -167,6 +167,27 @@ def test_what_is_no_http_is_turned_away(server: running.Running, sent: bytes) ->
     assert server.ask("/v1/models/m")[0] == 200
 
 
+def test_a_body_that_nobody_asked_for_is_no_request(server: running.Running) -> None:
+    made = http.client.HTTPConnection(server.web, timeout=30)
+    for method in ("GET", "OPTIONS", "GET"):
+        made.request(method, "/v1/models/m", b"GET /elsewhere HTTP/1.1\r\n\r\n")
+        reply = made.getresponse()
+        assert reply.status == (405 if method == "OPTIONS" else 200)
+        reply.read()
+    made.close()
+
+
+def test_who_asks_first_is_told_to_go_on(server: running.Running) -> None:
+    host, port = server.web.split(":")
+    body = b'{"instances": [[1, 2]]}'
+    head = b"POST /v1/models/m:predict HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=2) as made:
+        made.sendall(head % len(body))
+        assert made.recv(99) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        made.sendall(body)
+        assert made.recv(99).startswith(b"HTTP/1.1 200 OK")
+
+
 def test_slow_clients_hold_nobody_up(server: running.Running) -> None:
     host, port = server.web.split(":")
     slow = [socket.create_connection((host, int(port)), timeout=30) for _ in range(6)]

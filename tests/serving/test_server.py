@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
 )
 
 from radkit.errors import UserError
-from serving import messages, models, server
+from serving import endpoints, health, messages, models, registry, server, service
 from tests.serving.conftest import MAX_MESSAGE_BYTES
 
 X = np.array([[1.0, -2.0, 3.5]], np.float32)
@@ -261,6 +261,22 @@ def test_wrong_use_is_one_line_and_status_2(flags: list[str], words: str, capsys
     printed = capsys.readouterr().err
     assert words in printed
     assert printed.count("\n") == 1
+
+
+def test_a_socket_in_use_is_refused(loaded: dict[str, models.Model], tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    answers = service.Service(registry.Registry(registry.Loading(lambda *where: pytest.fail("nothing is loaded"))))
+    door = endpoints.Door("127.0.0.1", 0, 4, 1 << 20, socket=str(path))
+    started, _ = endpoints.start(answers, health.Health(lambda: True), door)
+    with pytest.raises(UserError, match="is in use"):
+        endpoints.start(answers, health.Health(lambda: True), door)
+    with grpc.insecure_channel(f"unix:{path}") as opened:
+        assert opened.unary_unary(messages.HEALTH_CHECK)(b"", timeout=60) == b"\x08\x01"
+    started.stop(None).wait()
+    with socket.socket(socket.AF_UNIX) as left:  # as of a server that was killed
+        left.bind(str(path))
+    started, _ = endpoints.start(answers, health.Health(lambda: True), door)
+    started.stop(None).wait()
 
 
 def test_the_verb_serves_until_it_is_told_to_end(exports: Path) -> None:
