@@ -22,6 +22,7 @@ from serving import channels, codec, messages, protocol, signatures
 from serving.channels import Tls
 
 _Key = TypeVar("_Key")
+_LOOK_S = 0.5  # between two looks at signals while answers are waited for
 
 
 class Refused(UserError):
@@ -222,7 +223,9 @@ def _ended(
     under_way: dict[futures.Future[dict[str, np.ndarray]], _Key],
 ) -> Iterator[tuple[_Key, dict[str, np.ndarray] | Refused]]:
     """Waits for one call at least, and yields those that ended, good ones first: a bad one may end everything."""
-    done = futures.wait(under_way, return_when=futures.FIRST_COMPLETED).done
+    done: set[futures.Future[dict[str, np.ndarray]]] = set()
+    while not done:  # not without end: a signal that the system gave to another thread does not end the wait
+        done = futures.wait(under_way, _LOOK_S, futures.FIRST_COMPLETED).done
     for future in sorted(done, key=lambda one: one.exception() is not None):
         key = under_way.pop(future)
         error = future.exception()
