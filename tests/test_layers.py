@@ -205,3 +205,21 @@ def test_the_list_of_verbs_costs_nothing():
     loaded = loaded_by(HELP)
     assert not loaded & {*HEAVY, "apache_beam", "numpy", "pydicom", "grpc"}
     assert "radkit" in loaded
+
+
+def registered(module: str) -> list[str]:
+    """Returns the names under which a module's classes and functions are kept in files of Keras's."""
+    found = []
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        for mark in getattr(node, "decorator_list", []):
+            if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith("register_keras_serializable"):
+                told = [one.value for one in [*mark.args, *(word.value for word in mark.keywords)]]
+                found.append(">".join([str(told[0]), str(told[1]) if len(told) > 1 else node.name]))
+    return found
+
+
+def test_no_two_layers_are_kept_under_one_name():
+    """Keras reads the one that was imported last."""
+    names = [name for module in MODULES for name in registered(module)]
+    assert len(names) > 20
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {**faster_rcnn.SMALL, "found": 20, "mask_filters": 6, "m
 
 
 @keras.saving.register_keras_serializable("radkit")
-class Found(keras.layers.Layer):
+class SurestBoxes(keras.layers.Layer):
     """What is found of all that the second stage says, `[boxes, scores, image]`: the surest, suppressed class by class.
 
     Output: boxes (batch, most, 2 * rank), cut at the image's borders, and scores (batch, most), float32, and labels
@@ -111,7 +111,7 @@ def build(
         size: See there.
         hidden: See there.
         found: Boxes that get a mask.
-        found_iou: As `Found` has `iou_threshold`.
+        found_iou: As `SurestBoxes` has `iou_threshold`.
         mask_filters: Channels of the masks' convolutions.
         mask_depth: How many there are before the grid is enlarged.
         mask_grid: Size along each axis of the grid that they see; a mask is twice as large. 0: 14 in 2-D as the paper,
@@ -129,7 +129,9 @@ def build(
         octaves, anchors, before, most, iou_threshold, size, hidden,
     )  # fmt: skip
     answer, rank = dict(of_boxes.answer), len(input_shape) - 1
-    boxes, scores, labels = Found(found, found_iou, name="found")([answer["boxes"], answer["scores"], of_boxes.inputs])
+    boxes, scores, labels = SurestBoxes(found, found_iou, name="found")(
+        [answer["boxes"], answer["scores"], of_boxes.inputs]
+    )
     layer = proposals.CutOut(of_boxes.strides, proposals.grid(mask_grid, rank, 14, 7), name="mask_grids")
     masks = _masks(layer([boxes, *of_boxes.maps]), num_classes, mask_filters, mask_depth, norm)
     answer |= {"found_boxes": boxes, "found_scores": scores, "found_labels": labels, "mask_logits": masks}

@@ -117,7 +117,7 @@ def test_masks_are_of_the_boxes_that_are_found() -> None:
     low = np.random.default_rng(1).uniform(-3, 30, (2, 30, 2))
     boxes = np.concatenate([low, low + 8], -1).astype(np.float32)
     image = np.zeros((2, 32, 40, 1), np.float32)
-    found, sure, labels = mask_rcnn.Found(12, 0.4)([boxes, scores, image])
+    found, sure, labels = mask_rcnn.SurestBoxes(12, 0.4)([boxes, scores, image])
     cut = np.clip(boxes, 0, [32, 40, 32, 40])
     wanted = suppression.best(cut, scores, iou_threshold=0.4, score_threshold=0.0, most=12)
     for value, same in zip((found, sure, labels), wanted):
@@ -133,7 +133,7 @@ def test_masks_are_of_the_boxes_that_are_found() -> None:
         (lambda: proposals.Proposals([1], iou_threshold=1.5), "iou_threshold 1.5"),
         (lambda: proposals.CutOut([(2, 2)], (0, 3)), "above 0"),
         (lambda: proposals.CutOut([(2, 2)], (3, 3), float("nan")), "above 0"),
-        (lambda: mask_rcnn.Found(0), "at least 1"),
+        (lambda: mask_rcnn.SurestBoxes(0), "at least 1"),
         (
             lambda: models.build("mask_rcnn", input_shape=(32, 32, 1), num_classes=1, mask_depth=-1),
             "mask_depth must be a whole number from 0 on",
