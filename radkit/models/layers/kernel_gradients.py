@@ -35,10 +35,10 @@ def convolved(
         least: Below which size, along each axis, gradients are computed in float32.
         transposed: Whether the kernel moves over the answer, not over `x`.
     """
-    y = convolution(x, kernel)
-    sizes = (y if transposed else x).shape[1:-1]
+    moved_over = convolution(x, kernel) if transposed else x
+    sizes = moved_over.shape[1:-1]
     if all(size is not None and size >= one for size, one in zip(sizes, least)):
-        return y
+        return moved_over if transposed else convolution(x, kernel)
     import tensorflow as tf
 
     # A tensor, not the variable: TensorFlow lets no function with its own gradient read a variable unseen.
