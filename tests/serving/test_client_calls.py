@@ -228,18 +228,16 @@ def test_papers_that_are_none_are_told_before_anything_is_sent(papers: Path, tmp
             client.Client("127.0.0.1:1", tls=tls)
 
 
-def test_the_client_is_loaded_within_a_second_and_80_mib() -> None:
+def test_the_client_is_loaded_within_80_mib() -> None:
     # VmHWM is of this program alone; what getrusage tells has the program's that started it.
     code = (
-        "import time; begin = time.thread_time(); import serving.client; took = time.thread_time() - begin; "
-        "print(took, [line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
+        "import serving.client; "
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
     )
     if not Path("/proc/self/status").is_file():
         pytest.skip("the peak of memory is read from /proc, which this system has not")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    seconds, kib = map(float, done.stdout.split())
-    assert seconds < 1
-    assert kib < 80 * 1024
+    assert int(done.stdout) < 80 * 1024
 
 
 def test_streaming_asks_for_one_call_at_least() -> None:

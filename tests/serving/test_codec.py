@@ -1,6 +1,7 @@
 """Predict's messages as bytes: what protobuf reads, and what it writes, in every form that a tensor may come in."""
 
-import time
+import functools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from serving import codec, messages, protocol
+from tests import work
 
 HEAD = messages.PredictRequest(model_spec=messages.ModelSpec(name="m"), output_filter=["mask"])
 DTYPES = ("float32", "float64", "int32", "uint8", "int16", "int8", "int64", "bool", "uint16", "float16", "uint32")
@@ -102,17 +104,15 @@ def test_a_claim_of_memory_that_no_byte_pays_for_is_refused() -> None:
         codec.inputs_of(data, max_bytes=1000)
 
 
-def _spent_s(data: bytes) -> float:
-    begin = time.thread_time()
+def _refused(data: bytes) -> None:
     with pytest.raises(protocol.ProtocolError, match="more than 16384 fields"):
         codec.inputs_of(data)
-    return time.thread_time() - begin
 
 
 def test_a_message_of_countless_fields_is_not_read_to_its_end() -> None:
-    assert _spent_s(b"\x38\x01" * 1_000_000) < 0.5
-    inputs = b"".join(b"\x12\x06\x0a\x04%04x" % number for number in range(1 << 16))
-    assert _spent_s(inputs) < 0.5
+    for field in (b"\x38\x01", b"\x12\x06\x0a\x04name"):
+        few, many = (work.calls(functools.partial(_refused, field * number)) for number in (20_000, 200_000))
+        assert many <= few + 99
 
 
 def test_a_tensor_of_countless_fields_is_read_by_protobuf() -> None:
@@ -122,22 +122,25 @@ def test_a_tensor_of_countless_fields_is_read_by_protobuf() -> None:
     tensor.tensor_shape.dim.add(size=100_000)
     unpacked = tensor.SerializeToString() + b"\x2d\x00\x00\x80\x3f" * 100_000
     entry = b"\x0a\x01x" + codec._tag(2, len(unpacked)) + unpacked
-    begin = time.thread_time()
-    found = codec.inputs_of(codec._tag(2, len(entry)) + entry)[0]["x"]
-    assert time.thread_time() - begin < 0.3
-    assert (found == 1).all()
+    data = codec._tag(2, len(entry)) + entry
+    assert (codec.inputs_of(data)[0]["x"] == 1).all()
+    # No more of them are looked at one by one than in a message that is refused for them.
+    assert work.calls(lambda: codec.inputs_of(data)) < 1.1 * work.calls(lambda: _refused(b"\x38\x01" * 100_000))
 
 
 @pytest.mark.slow
-def test_a_volume_of_134_mb_is_built_and_parsed_within_150_ms_and_without_copies() -> None:
+def test_a_volume_of_134_mb_is_copied_once_to_be_built_and_not_to_be_parsed() -> None:
     volume = np.random.default_rng(0).normal(size=(1, 256, 256, 512, 1)).astype(np.float32)
-    times = []
-    for _ in range(5):
-        begin = time.thread_time()  # whatever else the machine does
+    tracemalloc.start()
+    try:
         data = codec.request(HEAD, {"image": volume})
+        built = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
         found = codec.inputs_of(data)[0]["image"]
-        times.append(time.thread_time() - begin)
+        parsed = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert max(built, parsed) < volume.nbytes + 1e6
     assert found.base is not None
     assert not found.flags.writeable
     np.testing.assert_array_equal(found, volume)
-    assert min(times) <= 0.150, f"{times} s"

