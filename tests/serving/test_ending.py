@@ -70,10 +70,10 @@ def test_a_server_waits_for_its_first_version_and_answers_what_is_under_way_at_i
         with grpc.insecure_channel(line.split()[-1], options=running.NO_PROXY) as opened:
             watch = opened.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=60)
             assert next(watch) == b"\x08\x01"
-            body = json.dumps({"signature_name": "slow", "instances": [[40_000, 2]]}).encode()
+            body = json.dumps({"signature_name": "slow", "instances": [[20_000, 2]]}).encode()
             asked = threads.submit(lambda: urllib.request.urlopen(f"http://{web}/v1/models/m:predict", body).read())
             time.sleep(0.5)
             process.terminate()
             assert [*watch] == [b"\x08\x02"]
-            assert json.loads(asked.result(60)) == {"predictions": [[40_000, 2]]}
+            assert json.loads(asked.result(60)) == {"predictions": [[20_000, 2]]}
             assert process.wait(timeout=9) == 0  # less than the calls under way are given
