@@ -105,7 +105,7 @@ def test_a_host_that_left_while_others_were_missing_is_waited_for_again() -> Non
 
 def test_hosts_of_other_addresses_are_sent_away() -> None:
     hosts = addresses(2)
-    chief = Host(hosts, 0, minutes=0.03)
+    chief = Host(hosts, 0, minutes=0.07)
     told = Host((hosts[0], "127.0.0.1:1"), 1).end()
     assert type(told) is UserError
     assert "host 1 (127.0.0.1:1) was sent away: host 0 was started with other --hosts; name the same" in str(told)
@@ -126,15 +126,15 @@ def test_of_two_processes_of_one_number_the_newer_stays() -> None:
 
 def test_the_missing_are_named_when_the_time_is_over() -> None:
     hosts = addresses(3)
-    chief, second = Host(hosts, 0, minutes=0.015), Host(hosts, 2, minutes=0.03)
+    chief, second = Host(hosts, 0, minutes=0.04), Host(hosts, 2, minutes=0.07)
     for one, told in (
         (
             chief,
-            rf"host 0 \({hosts[0]}\) waited 0.015 minutes \(--wait_minutes\) for host 1 \({hosts[1]}\) in vain; see ",
+            rf"host 0 \({hosts[0]}\) waited 0.04 minutes \(--wait_minutes\) for host 1 \({hosts[1]}\) in vain; see ",
         ),
         (
             second,
-            rf"host 2 \({hosts[2]}\) waited 0.03 minutes .* for host 0 \({hosts[0]}\) in vain, which .*: .*refused",
+            rf"host 2 \({hosts[2]}\) waited 0.07 minutes .* for host 0 \({hosts[0]}\) in vain, which .*: .*refused",
         ),
     ):
         with pytest.raises(Unfinished, match=told):
@@ -182,7 +182,7 @@ def test_a_signal_ends_the_wait(number: signal.Signals, host: int, capfd: pytest
 
 def test_a_signal_ends_the_wait_for_a_chief_that_waits_itself() -> None:
     hosts = addresses(3)
-    chief = Host(hosts, 0, minutes=0.03)
+    chief = Host(hosts, 0, minutes=0.07)
     sent(signal.SIGTERM)
     with pytest.raises(preemption.Stopped, match=r"SIGTERM\); the same command goes on"):
         meeting.meet(cluster.Cluster(hosts, 2, "--hosts"), 0.5)
