@@ -216,5 +216,7 @@ def _delong(endpoint: Endpoint, cases: Cases, members: np.ndarray, level: float)
         return math.nan, math.nan, "DeLong et al. 1988 knows only yes and no, and some truths are in between"
     area = roc_clustered.roc_auc_clustered(truth, score, owner, alpha=1 - level)
     alone = np.unique(owner).size == owner.size
-    method = "DeLong et al. 1988" if alone else "DeLong, patients with several cases kept together; Obuchowski 1997"
+    method = (
+        "DeLong et al. 1988" if alone else "DeLong, patients kept together, by log odds; Obuchowski 1997, Student's t"
+    )
     return area["ci_low"], area["ci_high"], method

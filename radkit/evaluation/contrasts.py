@@ -14,7 +14,7 @@ from radkit.metrics import multiplicity
 
 METHOD = (
     "same draws of patients for both; interval: percentiles of the drawn differences; p: difference over the standard "
-    "deviation of the drawn ones, normal, two-sided"
+    "deviation of the drawn ones, expanded as intervals are, Student's t of the smaller side's patients, two-sided"
 )
 HOLM = "Holm 1979, over all tests of this section"
 _ROUNDING = 1e-12
@@ -89,6 +89,10 @@ def difference(this: Drawn, other: Drawn, draws: Draws) -> dict[str, Any]:
         of two models the same ones, counted once), num_patients (of the one that has fewer), num_undefined (draws that
         leave the difference undefined), unit, method. nan with fewer than two patients on a side. Without any spread p
         is 1 where there is no difference, and nan where there is one.
+
+    Source: of p as of the interval Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789: a draw of n patients
+        varies with n, not n - 1, and Student's t of the fewer patients is further out than a normal quantile. By a
+        normal p groups of ten patients without any difference would seem to differ in up to 13 of 100.
     """
     with np.errstate(invalid="ignore"):  # infinity minus infinity is undefined, and counted so
         apart, found = this.values - other.values, float(np.subtract(this.value, other.value))
@@ -102,7 +106,7 @@ def difference(this: Drawn, other: Drawn, draws: Draws) -> dict[str, Any]:
         "low": low,
         "high": high,
         "se": se,
-        "p": _two_sided(found, se, max(abs(this.value), abs(other.value))),
+        "p": _two_sided(found, se, max(abs(this.value), abs(other.value)), patients),
         "n": int(this.about.sum()) if this.cases is not other.cases else int((this.about | other.about).sum()),
         "num_patients": patients,
         "num_undefined": int(apart.size - defined.size),
@@ -111,13 +115,14 @@ def difference(this: Drawn, other: Drawn, draws: Draws) -> dict[str, Any]:
     }
 
 
-def _two_sided(found: float, se: float, scale: float) -> float:
+def _two_sided(found: float, se: float, scale: float, patients: int) -> float:
     if math.isnan(se):
         return math.nan
     # Means of equal values differ in their last bits: such a spread is none.
     if se <= _ROUNDING * scale:
         return 1.0 if abs(found) <= _ROUNDING * scale else math.nan
-    return 2 * float(stats.norm.sf(abs(found) / se))
+    expanded = se * math.sqrt(patients / (patients - 1))
+    return 2 * float(stats.t.sf(abs(found) / expanded, patients - 1))
 
 
 def adjusted(p: Iterable[float]) -> list[float]:

@@ -49,7 +49,7 @@ def fleiss_kappa(table: ArrayLike) -> float:
         >>> fleiss_kappa([[3, 0], [0, 3], [3, 0]])
         1.0
     """
-    counts = np.asarray(table, dtype=np.float64)
+    counts = inputs.numbers("table", table)
     if counts.ndim != 2 or not (np.isfinite(counts) & (counts >= 0)).all():
         raise UserError(f"table must hold counts, (subjects, categories), not be of shape {counts.shape}")
     readers = np.unique(counts.sum(axis=1))

@@ -147,7 +147,7 @@ def proportion_ci(k: int, n: int, alpha: float = 0.05) -> dict[str, float]:
     Source: Clopper and Pearson 1934, https://doi.org/10.1093/biomet/26.4.404; Wilson 1927,
         https://doi.org/10.1080/01621459.1927.10502953.
     """
-    if not 0 <= k <= n:
+    if not 0 <= k <= n < math.inf:
         raise UserError(f"a proportion needs 0 <= k <= n, not k={k} and n={n}")
     alpha = inputs.share("alpha", alpha)
     if n == 0:
@@ -176,7 +176,7 @@ def mcnemar_test(b: int, c: int) -> dict[str, float]:
 
     Source: McNemar 1947, https://doi.org/10.1007/BF02295996; Edwards 1948, https://doi.org/10.1007/BF02289261.
     """
-    if b < 0 or c < 0:
+    if not (0 <= b < math.inf and 0 <= c < math.inf):
         raise UserError(f"b and c are counts of cases, not {b} and {c}")
     chi2 = _ratio(max(abs(b - c) - 1, 0) ** 2, b + c)
     return {

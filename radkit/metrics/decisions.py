@@ -24,7 +24,7 @@ def expected_cost(y_true: ArrayLike, y_pred: ArrayLike, cost: ArrayLike) -> floa
         >>> expected_cost([1, 1, 0, 0], [1, 0, 0, 1], cost=[[0, 1], [10, 0]])
         2.75
     """
-    table = np.asarray(cost, dtype=np.float64)
+    table = inputs.numbers("cost", cost)
     if table.ndim != 2 or not np.isfinite(table).all():
         raise UserError(f"cost must be a table of finite numbers, cost[true][pred], not of shape {table.shape}")
     truth, calls = np.asarray(y_true), np.asarray(y_pred)

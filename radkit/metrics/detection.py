@@ -149,7 +149,8 @@ def lesion_detection(
         f1 and panoptic quality of nothing and nothing are 1.
 
     Raises:
-        UserError: Shapes that differ, an unknown connectivity, or a threshold outside (0, 1].
+        UserError: Shapes that differ, shares instead of a mask, an unknown connectivity, or a threshold outside
+            (0, 1].
 
     Source: Kirillov et al. 2019, https://arxiv.org/abs/1801.00868.
 
@@ -234,4 +235,4 @@ def _marks(detections: Sequence[Mapping[str, Any]], n_lesions: int, n_images: in
 
 
 def _nothing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))

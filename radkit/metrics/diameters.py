@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import spatial
 
 from radkit.errors import UserError
+from radkit.metrics import inputs
 
 
 def lesion_diameters(mask: ArrayLike, spacing: Sequence[float]) -> dict[str, float]:
@@ -27,7 +28,7 @@ def lesion_diameters(mask: ArrayLike, spacing: Sequence[float]) -> dict[str, flo
         diameters the one with the longest perpendicular counts. nan for an empty mask.
 
     Raises:
-        UserError: Neither 2-D nor 3-D, or a spacing that does not fit.
+        UserError: Neither 2-D nor 3-D, shares instead of a mask, or a spacing that does not fit.
 
     Example:
         >>> lesion_diameters([[0, 1, 0], [1, 1, 1], [0, 1, 0]], spacing=[1.0, 1.0])
@@ -35,10 +36,10 @@ def lesion_diameters(mask: ArrayLike, spacing: Sequence[float]) -> dict[str, flo
 
     Source: Eisenhauer et al. 2009, https://doi.org/10.1016/j.ejca.2008.10.026, 3.1 and appendix II.
     """
-    inside = np.asarray(mask) != 0
+    inside = inputs.mask("mask", mask) != 0
     if inside.ndim not in (2, 3):
         raise UserError(f"mask must be (z, y, x) or (y, x), not {inside.shape}")
-    sizes = np.asarray(spacing, dtype=float)
+    sizes = inputs.numbers("spacing", spacing)
     if sizes.shape != (inside.ndim,) or not np.isfinite(sizes).all() or (sizes <= 0).any():
         raise UserError(f"spacing must be {inside.ndim} sizes > 0 in mm, one an axis, not {spacing}")
     slices = inside if inside.ndim == 3 else inside[None]

@@ -77,17 +77,50 @@ def same_length(**arrays: Sequence[Any] | np.ndarray) -> None:
 
 
 def masks(ref: ArrayLike, pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Returns two masks of one shape, (z, y, x) or (y, x).
+    """Returns two masks of one shape, (z, y, x) or (y, x), of whole numbers.
 
     Raises:
-        UserError: The shapes differ, or are neither 2-D nor 3-D.
+        UserError: The shapes differ, or are neither 2-D nor 3-D, or a value is no whole number.
     """
-    first, second = np.asarray(ref), np.asarray(pred)
+    first, second = mask("ref", ref), mask("pred", pred)
     if first.shape != second.shape or first.ndim not in (2, 3):
         raise UserError(
             f"ref and pred must be masks of one shape, (z, y, x) or (y, x), not {first.shape} and {second.shape}"
         )
     return first, second
+
+
+def mask(name: str, values: ArrayLike) -> np.ndarray:
+    """Returns a mask of any shape; refuses shares, which would be inside wherever they are not 0, and nan.
+
+    Raises:
+        UserError: Rows of differing lengths, or values that are no whole numbers.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "bui":
+            return array
+        array = array if array.dtype.kind == "f" else array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} must be a mask of whole numbers: {error}") from error
+    wrong = array[~np.isfinite(array) | (array != np.round(array))]
+    if wrong.size:
+        raise UserError(
+            f"{name} must be a mask of whole numbers, not hold {wrong[0]:g}; compare with a threshold first"
+        )
+    return array
+
+
+def numbers(name: str, values: ArrayLike) -> np.ndarray:
+    """Returns numbers as float64 of any shape; None is nan.
+
+    Raises:
+        UserError: What is no number, or rows of differing lengths.
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} must be numbers, as many in each row: {error}") from error
 
 
 def share(name: str, value: float) -> float:
@@ -116,10 +149,7 @@ def positions(values: Sequence[Any] | np.ndarray, position: Mapping[Any, int], n
 
 
 def _one_dimensional(name: str, values: ArrayLike) -> np.ndarray:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name} must be numbers: {error}") from error
+    array = numbers(name, values)
     if array.ndim != 1:
         raise UserError(f"{name} must be one-dimensional, one value a case, not of shape {array.shape}")
     return array

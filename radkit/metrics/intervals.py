@@ -157,7 +157,10 @@ def _rows(cluster: np.ndarray, n: int) -> dict[Any, np.ndarray]:
         raise UserError(f"cluster must name the patient of each of {n} rows, not be of shape {cluster.shape}")
     if n == 0:
         return {}
-    ids, place = np.unique(cluster, return_inverse=True)
+    try:
+        ids, place = np.unique(cluster, return_inverse=True)
+    except TypeError as error:
+        raise UserError(f"cluster must be all numbers or all words, none of them missing: {error}") from error
     order = np.argsort(place, kind="stable")
     groups = np.split(order, np.cumsum(np.bincount(place))[:-1])
     return dict(zip(ids.tolist(), groups))

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from radkit.errors import UserError
+from radkit.metrics import inputs
 
 
 def adjust_pvalues(p: ArrayLike) -> dict[str, list[float]]:
@@ -27,7 +28,7 @@ def adjust_pvalues(p: ArrayLike) -> dict[str, list[float]]:
         >>> adjust_pvalues([0.25, 0.125])
         {'holm': [0.25, 0.25], 'bh': [0.25, 0.25], 'bonferroni': [0.5, 0.25]}
     """
-    given = np.asarray(p, dtype=np.float64)
+    given = inputs.numbers("p", p)
     made = ~np.isnan(given)
     values = given[made]
     if given.ndim != 1 or ((values < 0) | (values > 1)).any():

@@ -147,7 +147,7 @@ def multilabel_auc(y_true: ArrayLike, y_score: ArrayLike) -> dict[str, Any]:
         per_label: list; nan for a label without positives or without negatives. macro: the mean of the others
         (nan when there are none). num_undefined: how many were left out.
     """
-    truth, score = np.asarray(y_true), np.asarray(y_score)
+    truth, score = inputs.numbers("y_true", y_true), inputs.numbers("y_score", y_score)
     if truth.shape != score.shape or truth.ndim != 2:
         raise UserError(f"y_true and y_score must both be (cases, labels), not {truth.shape} and {score.shape}")
     per_label = [auc(*_checked(truth[:, k], score[:, k])) for k in range(truth.shape[1])]

@@ -81,7 +81,7 @@ def multiclass_auc(y_true: ArrayLike, proba: ArrayLike, labels: Sequence[Any] | 
     Source: Hand and Till 2001, https://doi.org/10.1023/A:1010920819831; as scikit-learn's roc_auc_score with
         average="macro", which refuses classes without cases.
     """
-    score = np.asarray(proba, dtype=np.float64)
+    score = inputs.numbers("proba", proba)
     if score.ndim != 2 or score.shape[1] < 2 or np.isnan(score).any():
         raise UserError(f"proba must be numbers, (cases, 2 or more classes), without nan, not of shape {score.shape}")
     inputs.same_length(y_true=np.asarray(y_true), proba=score)

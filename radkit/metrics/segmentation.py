@@ -121,6 +121,9 @@ def multilabel_dice(ref: ArrayLike, pred: ArrayLike, labels: Iterable[int]) -> d
     Returns:
         Label -> 2 |both| / (|ref| + |pred|); 1 when neither holds the label, 0 when only one does.
 
+    Raises:
+        UserError: Differing shapes, or values that are no whole numbers.
+
     Example:
         >>> multilabel_dice([[0, 1, 1]], [[0, 0, 1]], [1, 2])
         {1: 0.6666666666666666, 2: 1.0}
@@ -172,20 +175,11 @@ def volume_metrics(ref: ArrayLike, pred: ArrayLike, spacing: Sequence[float]) ->
 def two_masks(ref: ArrayLike, pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns two bool masks of one shape; refuses what is no mask."""
     first, second = inputs.masks(ref, pred)
-    return _inside("ref", first), _inside("pred", second)
-
-
-def _inside(name: str, mask: np.ndarray) -> np.ndarray:
-    if mask.dtype.kind not in "bui" and (found := mask[mask != np.round(mask)]).size:
-        raise UserError(
-            f"{name} must be a mask of whole numbers, not hold {found[0]:g}; compare with a threshold first"
-        )
-    inside: np.ndarray = mask != 0
-    return inside
+    return first != 0, second != 0
 
 
 def _voxel_ml(spacing: Sequence[float], rank: int) -> float:
-    sizes = np.asarray(spacing, dtype=float)
+    sizes = inputs.numbers("spacing", spacing)
     if sizes.shape != (rank,) or not np.isfinite(sizes).all() or (sizes <= 0).any():
         raise UserError(f"spacing must be {rank} sizes > 0 in mm, one an axis, not {spacing}")
     return float(sizes.prod()) / 1000 if rank == 3 else math.nan

@@ -201,7 +201,7 @@ def _count_from(ranks: np.ndarray, start: np.ndarray, wanted: np.ndarray) -> tup
 
 
 def _predicted(survival: ArrayLike, cases: int, times: int) -> np.ndarray:
-    table = np.asarray(survival)
+    table = inputs.numbers("survival", survival)
     if table.shape != (cases, times):
         raise UserError(
             f"survival must be (cases, times), here ({cases}, {times}): one row a case, one column a time; it is "

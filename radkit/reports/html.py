@@ -24,7 +24,7 @@ _STYLE = """
 --accent:#7ab8ec;--warn:#ffc070;--warn-paper:#33260f}}
 *{box-sizing:border-box}
 body{margin:0;padding:0 1.25rem;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,
-"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;overflow-wrap:break-word}
 header,main,footer{max-width:62rem;margin:0 auto}
 header{padding-top:2.2rem;padding-bottom:.6rem;border-bottom:3px solid var(--accent)}
 h1{font-size:1.9rem;line-height:1.2;margin:0}
@@ -49,7 +49,7 @@ figcaption{color:var(--soft);font-size:.9rem;margin-top:.35rem;max-width:46rem}
 .notes{background:var(--warn-paper);border-left:5px solid var(--warn);border-radius:4px;padding:.7rem 1rem;
 margin:1.2rem 0}
 .notes strong{color:var(--warn)}.notes ul{margin:.3rem 0 0;padding-left:1.2rem}
-nav ul{columns:2;padding-left:1.2rem;margin:.8rem 0}
+nav ul{columns:2;column-gap:2rem;padding-left:1.2rem;margin:.8rem 0}
 footer{color:var(--soft);font-size:.85rem;margin-top:3rem;padding-bottom:2rem}
 @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--line:#bbb;--band:#fff;--accent:#000;--warn:#000;
 --warn-paper:#fff}body{font-size:10.5pt}figure,tr,.notes{break-inside:avoid}h2,h3{break-after:avoid}

@@ -125,7 +125,7 @@ def difference(job: Job, path: tuple[Any, ...], this: Found, other: Found, n: in
     elif se <= scale:
         p = 1.0 if abs(value) <= scale else math.nan
     else:
-        p = 2 * plain.stats.norm.sf(abs(value) / se)
+        p = 2 * plain.stats.t.sf(abs(value) / se * math.sqrt((patients - 1) / patients), patients - 1)
     told = {"difference": value, "low": low, "high": high, "se": se, "p": p, "n": n, "num_patients": patients}
     job.ledger.check(path, {**told, "num_undefined": apart.size - defined.size})
     return float(p)

@@ -173,7 +173,8 @@ def likelihood_ratio(a: float, yes: float, b: float, no: float, level: float) ->
 
 
 def delong(y: np.ndarray, s: np.ndarray, patient: np.ndarray, level: float) -> tuple[float, float]:
-    """Returns DeLong's interval, sums of placements taken by patient (Obuchowski 1997)."""
+    """Returns DeLong's interval, sums of placements taken by patient (Obuchowski 1997): where patients have several
+    cases by log odds and Student's t."""
     if not (np.isin(y, (0, 1)).all() and both(y)):
         return NAN, NAN
     area, yes, no = auc(y, s), s[y == 1], s[y == 0]
@@ -194,8 +195,14 @@ def delong(y: np.ndarray, s: np.ndarray, patient: np.ndarray, level: float) -> t
         + j / (j - 1) * np.sum(second**2) / no.size**2
         + 2 * m / (m - 1) * np.sum(first * second) / (yes.size * no.size)
     )
-    half = stats.norm.ppf((1 + level) / 2) * math.sqrt(variance) if variance >= 0 else NAN
-    return max(0.0, area - half), min(1.0, area + half)
+    if m == y.size or not 0 < area < 1 or variance == 0:
+        half = stats.norm.ppf((1 + level) / 2) * math.sqrt(variance) if variance >= 0 else NAN
+        return max(0.0, area - half), min(1.0, area + half)
+    sides = (i / (i - 1) * np.sum(first**2) / yes.size**2, j / (j - 1) * np.sum(second**2) / no.size**2)
+    freedom = sum(sides) ** 2 / (sides[0] ** 2 / (i - 1) + sides[1] ** 2 / (j - 1))
+    half = stats.t.ppf((1 + level) / 2, min(freedom, m - 1)) * math.sqrt(variance) if variance >= 0 else NAN
+    odds = [area / (1 - area) * math.exp(sign * half / (area * (1 - area))) for sign in (-1, 1)]
+    return odds[0] / (1 + odds[0]), odds[1] / (1 + odds[1])
 
 
 def paired_delong(y: np.ndarray, a: np.ndarray, b: np.ndarray, patient: np.ndarray) -> dict[str, float]:

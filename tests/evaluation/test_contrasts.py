@@ -47,6 +47,17 @@ def test_two_groups_of_the_same_spread_give_welchs_p() -> None:
     assert found["n"] == 300
 
 
+def test_small_groups_without_any_difference_seldom_seem_to_differ() -> None:
+    random, draws, runs = np.random.default_rng(1), Draws(resamples=200, seed=0), 400
+    first = np.arange(40) < 10
+    found = 0
+    for _ in range(runs):
+        cases = table(random.normal(0, 1, 40).tolist())
+        this, other = contrasts.drawn([(MEAN, cases, first), (MEAN, cases, ~first)], draws)
+        found += contrasts.difference(this, other, draws)["p"] < 0.05
+    assert found / runs <= 0.05  # by a normal p 7.2 %
+
+
 def test_a_difference_from_itself_is_nothing_and_exchanged_it_changes_its_sign() -> None:
     cases = made_up_groups.made()
     women = cases.words("sex") == "F"

@@ -58,14 +58,16 @@ def test_groups_of_a_fact_part_the_cases(told: Told) -> None:
     assert of(told, "site", subgroups.NOT_TOLD)["n"] == 40
 
 
-def test_a_difference_is_the_group_minus_all_others_with_a_normal_p(told: Told) -> None:
+def test_a_difference_is_the_group_minus_all_others_with_students_p(told: Told) -> None:
     cases = made_up_groups.made()
     here = cases.words("site") == "A"
     this, rest = (measures.drawn(made_up_groups.AUC, cases, made_up_groups.DRAWS, kept) for kept in (here, ~here))
     one = of(told, "site", "A")["differences"][0]
     value = measures.value(made_up_groups.AUC, cases, here) - measures.value(made_up_groups.AUC, cases, ~here)
     assert one["difference"] == pytest.approx(value)
-    assert one["p"] == pytest.approx(2 * stats.norm.sf(abs(value) / np.std(this - rest, ddof=1)))
+    n = one["num_patients"]
+    se = math.sqrt(n / (n - 1)) * np.std(this - rest, ddof=1)
+    assert one["p"] == pytest.approx(2 * stats.t.sf(abs(value) / se, n - 1))
 
 
 def test_of_two_groups_the_first_alone_is_tested_and_all_p_are_corrected_together(told: Told) -> None:

@@ -52,6 +52,34 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
         {"metric": "roc_auc_delong", "y_true": [0, 1], "y_score": [0, 1]},
         "roc_auc_delong|metric.key",
     ),
+    "a patient who is missing": (
+        "bootstrap_ci",
+        {"metric": "mean", "y_true": None, "y_score": [1, 2], "cluster": np.array(["a", None], object)},
+        "none of them missing",
+    ),
+    "counts that are nan": ("mcnemar_test", {"b": float("nan"), "c": 2}, "counts of cases"),
+    "no end of cases": ("proportion_ci", {"k": 1, "n": float("inf")}, "n=inf"),
+    "probabilities as labels": ("multilabel_dice", {"ref": [[1]], "pred": [[0.4]], "labels": [1]}, "threshold first"),
+    "probabilities as lesions": ("lesion_detection", {"ref": [[0, 1]], "pred": [[0.1, 0.9]]}, "pred .* not hold 0.1"),
+    "nan as a lesion": ("lesion_detection", {"ref": [[0, 1]], "pred": [[0, float("nan")]]}, "not hold nan"),
+    "an infinite mask": ("centreline_dice", {"ref": [[0, 1]], "pred": [[0, float("inf")]]}, "not hold inf"),
+    "probabilities of one lesion": ("lesion_diameters", {"mask": [[0.1, 0.9]], "spacing": [1, 1]}, "threshold first"),
+    "probabilities of a region": (
+        "radiomics_features",
+        {"image": np.ones((1, 1, 2)), "mask": [[[0.1, 0.9]]], "spacing": [1, 1, 1]},
+        "threshold first",
+    ),
+    "ragged masks": (
+        "volume_metrics",
+        {"ref": [[1, 0], [1]], "pred": [[1, 0]], "spacing": [1, 1]},
+        "ref must be a mask",
+    ),
+    "ragged scores": ("multilabel_auc", {"y_true": [[0, 1], [1]], "y_score": [[0, 1], [1, 0]]}, "as many in each row"),
+    "ragged probabilities": ("multiclass_auc", {"y_true": [0, 1], "proba": [[0.5, 0.5], [1]]}, "as many in each row"),
+    "ragged costs": ("expected_cost", {"y_true": [0], "y_pred": [0], "cost": [[0, 1], [1]]}, "as many in each row"),
+    "ragged counts": ("fleiss_kappa", {"table": [[1, 2], [3]]}, "as many in each row"),
+    "words as p": ("adjust_pvalues", {"p": ["a"]}, "p must be numbers"),
+    "words as a spacing": ("volume_metrics", {"ref": [[1]], "pred": [[1]], "spacing": ["a", "b"]}, "spacing must be"),
 }
 
 
@@ -65,6 +93,21 @@ def test_wrong_input_is_refused_with_what_was_found(name: str) -> None:
 def test_numbers_booleans_and_lists_are_alike() -> None:
     for values in ([0, 1], [False, True], [0.0, 1.0], np.array([0, 1], np.uint8)):
         assert inputs.binary("y_true", values).tolist() == [False, True]
+
+
+def test_masks_of_any_kind_of_number_are_alike() -> None:
+    ref, pred = [[0, 1, 1]], [[1, 1, 0]]
+    known = METRICS["segmentation_metrics"](ref=ref, pred=pred, spacing=[1, 1], tau=1)
+    for kind in (bool, np.uint8, np.float32, object):
+        found = METRICS["segmentation_metrics"](
+            ref=np.array(ref, kind), pred=np.array(pred, kind), spacing=[1, 1], tau=1
+        )
+        np.testing.assert_equal(found, known)
+
+
+def test_a_lesion_that_was_not_marked_may_be_nan_of_any_kind() -> None:
+    for kind in (np.float32, np.float64):
+        assert METRICS["jafroc"]([[0.5], []], np.array([0.7, np.nan], kind)) == 0.625
 
 
 def test_infinite_scores_have_a_rank() -> None:

@@ -58,7 +58,11 @@ def test_a_case_that_is_there_twice_is_no_more_evidence() -> None:
     score, owner = generator.random(60) + 0.3 * truth, np.arange(60)
     once = roc_auc_clustered(truth, score, owner)
     twice = roc_auc_clustered(np.tile(truth, 2), np.tile(score, 2), np.tile(owner, 2))
-    assert twice == pytest.approx(once)
+    assert (twice["auc"], twice["var"]) == pytest.approx((once["auc"], once["var"]))
+    # As little evidence as before, so no narrower; by log odds more room below than above.
+    low, high = (abs(twice[end] - twice["auc"]) for end in ("ci_low", "ci_high"))
+    assert low > high
+    assert low + high == pytest.approx(once["ci_high"] - once["ci_low"], rel=0.05)
     assert roc.roc_auc_delong(np.tile(truth, 2), np.tile(score, 2))["var"] < 0.6 * once["var"]
 
 
@@ -76,6 +80,30 @@ def test_intervals_of_clustered_cases_hold_the_truth_as_often_as_they_say() -> N
         alone += apart["ci_low"] <= expected <= apart["ci_high"]
     assert 0.925 <= inside / 300 <= 0.975
     assert alone / 300 < 0.9
+
+
+def test_intervals_of_forty_patients_hold_high_areas_too() -> None:
+    # Patients are ill or not, four images each that are much alike; the true area is 0.9.
+    generator = np.random.default_rng(2)
+    owner, runs = np.repeat(np.arange(40), 4), 400
+    inside = normal = 0
+    for _ in range(runs):
+        truth = (generator.random(40) < 0.5)[owner]
+        score = generator.normal(0, 0.8**0.5, 40)[owner] + generator.normal(0, 0.2**0.5, 160) + 1.8124 * truth
+        found = roc_auc_clustered(truth, score, owner)
+        inside += found["ci_low"] <= 0.9 <= found["ci_high"]
+        normal += abs(found["auc"] - 0.9) <= 1.96 * math.sqrt(found["var"])
+    assert 0.93 <= inside / runs <= 0.97
+    assert normal / runs < 0.92
+
+
+def test_intervals_stay_between_0_and_1_and_turn_with_the_score() -> None:
+    truth, score, owner = [1, 1, 0, 0, 1, 0, 0, 1], [9, 8, 1, 2, 7, 6.5, 7.5, 6], [1, 1, 2, 2, 3, 3, 4, 5]
+    found, turned = (roc_auc_clustered(truth, np.multiply(sign, score), owner) for sign in (1, -1))
+    assert 0 < found["ci_low"] < found["auc"] < found["ci_high"] < 1
+    assert (turned["ci_low"], turned["ci_high"]) == pytest.approx((1 - found["ci_high"], 1 - found["ci_low"]))
+    apart = roc_auc_clustered([1, 1, 0, 0, 1, 0], [3, 4, 1, 2, 5, 0], [1, 1, 2, 2, 3, 4])
+    assert (apart["var"], apart["ci_low"], apart["ci_high"]) == (0, 1, 1)
 
 
 def test_bad_input_is_refused() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from radkit.errors import UserError
+from radkit.metrics import inputs
 
 MAX_BINS = 4096
 # One of each pair of opposite directions to the 26 neighbours: the one whose first non-zero step goes forward.
@@ -42,7 +43,7 @@ def cut_out(image: ArrayLike, mask: ArrayLike, spacing: Sequence[float], bin_wid
     Raises:
         UserError: See `radiomics_features`.
     """
-    picture, inside = np.asarray(image), np.asarray(mask) != 0
+    picture, inside = np.asarray(image), inputs.mask("mask", mask) != 0
     if picture.ndim != 3 or picture.shape != inside.shape:
         raise UserError(
             f"image and mask must be of one shape, (z, y, x), not {picture.shape} and {inside.shape}; "

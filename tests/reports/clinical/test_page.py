@@ -111,6 +111,12 @@ def test_a_browser_finds_the_page_of_a_task_fit_to_read(kind: str, tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_a_long_name_does_not_make_the_page_wider_than_the_screen(tmp_path: Path) -> None:
+    named = html.page(f"{'a_long_name_of_a_data_set' * 2}: test split", f"<h2>{'Another_name' * 8}</h2>")
+    assert browser.measured(named, 390, tmp_path)["scrollWidth"] <= 390
+
+
+@pytest.mark.slow
 def test_the_page_can_be_printed(whole: str, tmp_path: Path) -> None:
     assert browser.printed(whole, tmp_path).startswith(b"%PDF-")
 
