@@ -69,7 +69,7 @@ def max_iou(
         overlap = ops.where(is_real, geometry.iou(anchors, ops.take(boxes, number, axis=1)[:, None]), 0.0)
         better = overlap > most
         most, best = ops.where(better, overlap, most), ops.where(better, number, best)
-        of_box = ops.max(overlap, axis=1, keepdims=True)
+        of_box = ops.max(overlap, axis=1, keepdims=True, initial=0.0)  # of no places, too: nothing was proposed
         claims = ops.logical_and(overlap >= of_box * _TIE, overlap > claimed)
         return most, best, ops.where(claims, overlap, claimed), ops.where(claims, number, claimant)
 
@@ -287,7 +287,7 @@ def _given(anchors: Any, boxes: Any, labels: Any) -> tuple[Any, Any, Any]:
         raise UserError(
             f"labels of shape {tuple(labels.shape)} for boxes of shape {tuple(boxes.shape)}: one a box was expected"
         )
-    if boxes.shape[1] == 0:
+    if boxes.shape[1] in (0, None):
         boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))
         labels = ops.pad(labels, ((0, 0), (0, 1)), constant_values=-1)
     return anchors, boxes, labels

@@ -17,7 +17,7 @@ def check(boxes: np.ndarray, sizes: Sequence[int] = (), whose: str = "the image"
 
     Raises:
         UserError: A box has a side that is not above 0, an edge that is no number, or lies wholly outside; the message
-            says which box and what is wrong with it.
+            says which box and what is wrong with it. Boxes and image of another number of axes.
 
     Example:
         >>> check(np.array([[4.0, 4.0, 4.0, 9.0]]), whose="chest 7")
@@ -32,6 +32,8 @@ each high one above its low one, were expected
             f"boxes of {whose} of shape {boxes.shape}: (boxes, 4) in 2-D or (boxes, 6) in 3-D were expected"
         )
     axes = boxes.shape[1] // 2
+    if len(sizes) not in (0, axes):
+        raise UserError(f"boxes of {axes} axes in {whose} of {len(sizes)}; the same number was expected")
     for number, box in enumerate(boxes.astype(np.float64)):
         if wrong := _wrong(box[:axes], box[axes:], sizes):
             low, high = (" ".join(f"{edge:g}" for edge in part) for part in (box[:axes], box[axes:]))

@@ -60,6 +60,9 @@ def fuse(
     labels = ops.cast(ops.convert_to_tensor(labels), "int32")
     if score_threshold < 0:
         raise UserError(f"fusion with score_threshold={score_threshold}: 0 or more is expected")
+    if scores.shape[1] in (0, None):  # a list of no boxes at all is a list, too
+        boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))
+        scores, labels, *seen = (ops.pad(x, ((0, 0), (0, 1))) for x in (scores, labels, *seen))
     order, there = _order(boxes, scores, score_threshold)
     boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
     scores, labels, views, weights = (ops.take_along_axis(x, order, axis=1) for x in (scores, labels, *seen))
@@ -141,7 +144,8 @@ def _order(boxes: Any, scores: Any, score_threshold: float) -> tuple[Any, Any]:
 
 def _mean(sums: Any, totals: Any) -> Any:
     """Returns clusters' boxes; 0s of those that are none, or of scores 0."""
-    return sums / ops.maximum(totals[..., :1], 1e-12)
+    weight = totals[..., :1]
+    return sums / ops.where(weight > 0.0, weight, 1.0)
 
 
 def _sure(totals: Any) -> Any:

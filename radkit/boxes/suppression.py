@@ -74,10 +74,11 @@ def nms(
         return number + 1, count, kept
 
     none = ops.zeros((batch, 1), dtype="float32")
-    empty = ops.tile(ops.reshape(none[:, :, None] + _nothing(rank), (-1, _nothing(rank).shape[-1])), (room + 1, 1))
+    width = _EDGES + 2 * rank
+    empty = ops.tile(ops.reshape(none[:, :, None] + _nothing(rank), (-1, width)), (room + 1, 1))
     first = ops.zeros((), dtype="int32")
     _, count, kept = ops.while_loop(unfinished, settle, (first, ops.cast(none[:, 0], "int32"), empty))
-    index = ops.cast(ops.reshape(kept, (batch, room + 1, -1))[:, :most, _INDEX], "int32")
+    index = ops.cast(ops.reshape(kept, (batch, room + 1, width))[:, :most, _INDEX], "int32")
     valid = ops.arange(most, dtype="int32")[None] < count[:, None]
     return ops.where(valid, index, 0), valid
 
@@ -189,7 +190,8 @@ def _highest(own: Any, kept: Any, count: Any, chunk: int, rank: int, grouped: bo
         rank: Spatial axes.
         grouped: Whether groups count.
     """
-    parts = ops.reshape(kept, (ops.shape(kept)[0], -1, chunk, kept.shape[-1]))
+    batch, room, width = ops.shape(kept)
+    parts = ops.reshape(kept, (batch, room // chunk, chunk, width))
 
     def compare(number: Any, most: Any) -> Any:
         part = ops.take(parts, number, axis=1)
@@ -273,8 +275,12 @@ def soft_nms(
         )
     is_there = ops.logical_and(scores >= score_threshold, holds(boxes))
     left = ops.where(is_there, scores, -1.0)  # below 0: not there, or taken; it stays so
-    count = ops.shape(scores)[1]
-    numbers, turns = ops.arange(count, dtype="int32")[None], ops.arange(most, dtype="int32")[None]
+    groups = None if groups is None else ops.convert_to_tensor(groups)
+    if scores.shape[1] in (0, None):  # one that is not there: of no boxes at all there is a surest one, too
+        boxes, left = ops.pad(boxes, ((0, 0), (0, 1), (0, 0))), ops.pad(left, ((0, 0), (0, 1)), constant_values=-1.0)
+        groups = None if groups is None else ops.pad(groups, ((0, 0), (0, 1)))
+    numbers = ops.arange(ops.shape(left)[1], dtype="int32")[None]
+    turns = ops.arange(most, dtype="int32")[None]
 
     def goes_on(turn: Any, left: Any, *_: Any) -> Any:
         return ops.logical_and(turn < most, ops.any(left >= score_threshold))
@@ -290,12 +296,13 @@ def soft_nms(
             falls = ops.where(ops.equal(groups, ops.take_along_axis(groups, surest, axis=1)), falls, 1.0)
         is_real = score >= score_threshold
         now = ops.logical_and(turns == turn, is_real)
-        left = ops.where(ops.logical_and(numbers == surest, is_real), -1.0, left * falls)
+        # What is taken stays below 0: times 0 it would be 0, which no threshold of 0 leaves out.
+        left = ops.where(left < 0.0, left, left * falls)
+        left = ops.where(ops.logical_and(numbers == surest, is_real), -1.0, left)
         return turn + 1, left, ops.where(now, surest, index), ops.where(now, score, kept)
 
-    nothing = ops.zeros_like(scores[:, :1]) + ops.zeros((1, most), dtype="float32")
+    nothing = ops.zeros_like(left[:, :1]) + ops.zeros((1, most), dtype="float32")
     state = (ops.zeros((), dtype="int32"), left, ops.cast(nothing, "int32"), nothing - 1.0)
-    groups = None if groups is None else ops.convert_to_tensor(groups)
     _, _, index, kept = ops.while_loop(goes_on, take, state)
     return index, ops.maximum(kept, 0.0), kept >= 0.0
 
@@ -342,7 +349,10 @@ def best(
 
 
 def pairs(boxes: Any, scores: Any, before: int) -> tuple[Any, Any, Any]:
-    """Returns the surest pairs of place and class: boxes (batch, k, 2 * rank), scores (batch, k), labels (batch, k)."""
+    """Returns the surest pairs of place and class: boxes (batch, k, 2 * rank), scores (batch, k), labels (batch, k).
+
+    Where the number of places is free, a box of 0s stands behind them.
+    """
     boxes, scores = (ops.stop_gradient(ops.cast(ops.convert_to_tensor(x), "float32")) for x in (boxes, scores))
     if len(boxes.shape) != 3 or len(scores.shape) != 3 or scores.shape[-1] is None or before < 1:
         raise UserError(
@@ -355,5 +365,8 @@ def pairs(boxes: Any, scores: Any, before: int) -> tuple[Any, Any, Any]:
     number = min(before, there) if isinstance(there, int) else ops.minimum(before, there)
     found, index = ops.top_k(flat, number)
     index = ops.cast(index, "int32")
-    boxes = ops.take_along_axis(boxes, (index // classes)[..., None], axis=1)
-    return boxes, found, index % classes
+    boxes, labels = ops.take_along_axis(boxes, (index // classes)[..., None], axis=1), index % classes
+    if not isinstance(number, int) or number == 0:  # there may be no place at all: what is not there can be taken
+        boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))
+        found, labels = (ops.pad(x, ((0, 0), (0, 1))) for x in (found, labels))
+    return boxes, found, labels

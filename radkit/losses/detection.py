@@ -219,9 +219,9 @@ def told(truth: Mapping[str, Any]) -> tuple[Any, Any]:
         raise UserError(
             f"boxes {tuple(boxes.shape)} and labels {tuple(labels.shape)}: (batch, n, edges) and (batch, n) expected"
         )
-    # One padding box more: a list of no boxes at all is a list, too.
-    boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0))) if boxes.shape[1] == 0 else boxes
-    labels = ops.pad(labels, ((0, 0), (0, 1)), constant_values=-1) if labels.shape[1] == 0 else labels
+    if {boxes.shape[1], labels.shape[1]} & {0, None}:  # a list of no boxes at all is a list, too
+        boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))
+        labels = ops.pad(labels, ((0, 0), (0, 1)), constant_values=-1)
     return boxes, ops.where(geometry.volume(boxes) > 0.0, labels, -1)
 
 

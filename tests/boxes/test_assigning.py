@@ -270,6 +270,20 @@ def test_compiled_for_fixed_and_traced_for_free_sizes_they_find_the_same() -> No
             np.testing.assert_array_equal(found, other, err_msg=name)
 
 
+def test_of_no_places_at_all_none_answers() -> None:
+    one = np.array([[[0, 0, 16, 16]]], np.float32)  # as where a detector of given regions is given none
+    found = assigning.max_iou(np.zeros((1, 0, 4), np.float32), one, np.zeros((1, 1), np.int32))
+    assert tuple(found.shape) == (1, 0)
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_traced_for_free_sizes_an_image_without_boxes_is_background(name: str) -> None:
+    free = [tf.TensorSpec((None, None, 4)), tf.TensorSpec((None, None, 4)), tf.TensorSpec((None, None), tf.int32)]
+    traced = tf.function(ALL[name], input_signature=free)
+    found = traced(CELLS[None], np.zeros((1, 0, 4), np.float32), np.zeros((1, 0), np.int32))
+    np.testing.assert_array_equal(found, -np.ones((1, len(CELLS))))
+
+
 @hypothesis.settings(max_examples=5, deadline=None)
 @hypothesis.given(st.integers(0, 10_000), st.integers(1, 9), st.sampled_from(list(ALL)))
 def test_padding_changes_nothing_and_each_box_that_is_matched_is_there(seed: int, count: int, name: str) -> None:

@@ -40,6 +40,11 @@ def test_an_array_of_other_edges_is_refused() -> None:
         checking.check(np.zeros((2, 5)), whose="case 7")
 
 
+def test_boxes_of_another_rank_than_the_images_are_refused() -> None:
+    with pytest.raises(UserError, match="boxes of 2 axes in case 7 of 3"):
+        checking.check(np.array([GOOD]), (8, 8, 8), "case 7")
+
+
 def test_what_workers_and_clients_use_loads_no_keras() -> None:
     names = ("checking", "fitting", "masks", "places")
     code = f"import {', '.join(f'radkit.boxes.{name}' for name in names)}, sys; print('keras' in sys.modules)"

@@ -111,6 +111,23 @@ def test_nothing_found_is_answered_as_nothing():
     np.testing.assert_array_equal(count, [0, 0])
 
 
+def test_no_boxes_at_all_are_a_list_too():
+    free = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None]), tf.TensorSpec([None, None])]
+    traced = tf.function(lambda *given: fusion.fuse(*given, most=2), input_signature=free)
+    for one in (traced, lambda *given: fusion.fuse(*given, most=2)):
+        fused, _, labels, count = one(np.zeros((2, 0, 4)), np.zeros((2, 0)), np.zeros((2, 0)))
+        assert not np.array(fused).any()
+        np.testing.assert_array_equal(labels, -np.ones((2, 2)))
+        np.testing.assert_array_equal(count, [0, 0])
+
+
+def test_a_box_of_hardly_any_score_is_as_large_as_it_was():
+    boxes = np.array([[[2.0, 2.0, 6.0, 8.0]]])
+    fused, _, _, count = fusion.fuse(boxes, np.full((1, 1), 1e-14), np.zeros((1, 1)), score_threshold=0.0, most=1)
+    np.testing.assert_allclose(fused, boxes, rtol=1e-5)
+    np.testing.assert_array_equal(count, [1])
+
+
 def test_what_cannot_be_fused_is_refused():
     with pytest.raises(UserError, match="0 or more"):
         fusion.fuse(np.zeros((1, 3, 4)), np.zeros((1, 3)), np.zeros((1, 3)), score_threshold=-1.0)

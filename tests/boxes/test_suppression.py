@@ -128,6 +128,40 @@ def test_soft_nms_is_the_plain_loop(seed, rank, method):
         np.testing.assert_allclose(np.array(left)[k, : len(kept)], kept, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("method", "sigma"), [("linear", 0.5), ("gaussian", 0.01)])
+def test_softly_no_box_is_taken_twice_where_its_rivals_scores_fall_to_0(method, sigma):
+    boxes = np.array([[[0, 0, 4, 4], [0, 0, 4, 4], [0, 0, 4, 4], [9, 9, 12, 12]]], np.float32)
+    scores = np.array([[0.9, 0.8, 0.7, 0.6]], np.float32)
+    index, left, valid = suppression.soft_nms(boxes, scores, method=method, sigma=sigma, score_threshold=0.0, most=9)
+    assert [sorted(row) for row in listed(index, valid)] == [[0, 1, 2, 3]]
+    np.testing.assert_allclose(np.array(left)[0, :2], [0.9, 0.6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_no_boxes_at_all_are_a_list_too(soft):
+    def found(boxes, scores, groups):
+        chosen = suppression.soft_nms if soft else suppression.nms
+        return chosen(boxes, scores, most=5, groups=groups)
+
+    free = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None]), tf.TensorSpec([None, None], tf.int32)]
+    traced = tf.function(found, input_signature=free)
+    for images, count in ((1, 0), (2, 0), (0, 3)):
+        given = (np.zeros((images, count, 4)), np.zeros((images, count)), np.zeros((images, count), np.int32))
+        for one in (found, traced) if images else (traced,):
+            assert listed(*[one(*given)[k] for k in (0, -1)]) == [[]] * images
+
+
+def test_best_of_no_places_is_nothing():
+    free = [tf.TensorSpec([None, None, 6]), tf.TensorSpec([None, None, 2])]
+    for soft in (False, True):
+        traced = tf.function(lambda b, s, soft=soft: suppression.best(b, s, most=3, soft=soft), input_signature=free)
+        for one in (traced, lambda b, s, soft=soft: suppression.best(b, s, most=3, soft=soft)):
+            boxes, _, labels, count = one(np.zeros((2, 0, 6)), np.zeros((2, 0, 2)))
+            assert not np.array(boxes).any()
+            np.testing.assert_array_equal(labels, -np.ones((2, 3)))
+            np.testing.assert_array_equal(count, [0, 0])
+
+
 def test_best_answers_a_place_once_for_each_class():
     boxes = np.array([[[0, 0, 4, 4], [0, 0, 4, 5], [8, 8, 12, 12]]], np.float32)
     scores = np.array([[[0.9, 0.2], [0.7, 0.8], [0.04, 0.5]]], np.float32)

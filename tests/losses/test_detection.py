@@ -98,6 +98,7 @@ def cases(rank: int) -> dict[str, np.ndarray]:
         "nothing known": (np.array([[0.0] * rank + [SIZE] * rank]), [-2]),
         "a box and a region": (np.concatenate([one, one + 6]), [0, -2]),
         "a class box that holds nothing": (np.array([[3.0] * 2 * rank]), [0]),
+        "no number": (np.array([[math.nan] * 2 * rank, [0.0] * rank + [math.inf] * rank]), [0, 1]),
         "a box as large as the image": (np.array([[0.0] * rank + [SIZE] * rank]), [1]),
         "twice the same box": (np.concatenate([one, one]), [0, 1]),
     }
@@ -127,8 +128,9 @@ def test_whatever_the_boxes_loss_and_gradients_are_finite_and_background_teaches
             slopes = dict(zip(made_up["names"], tf.cast(gradients[heads], tf.float32).numpy()))
             assert np.abs(slopes["no box"]).sum() > 0
             assert np.abs(slopes["nothing known"]).sum() == 0
-            np.testing.assert_array_equal(slopes["a class box that holds nothing"], slopes["no box"])
-    assert all((truth[key] == before[key]).all() for key in truth)
+            for nothing in ("a class box that holds nothing", "no number"):
+                np.testing.assert_array_equal(slopes[nothing], slopes["no box"])
+    assert all(np.array_equal(truth[key], before[key], equal_nan=True) for key in truth)
 
 
 @pytest.mark.slow
@@ -161,7 +163,10 @@ def test_compiled_by_xla_and_with_free_sizes_a_loss_is_the_same(name: str) -> No
         if key in free:
             free[key] = tf.TensorSpec((None, None), free[key].dtype)
     signature = [{key: free[key] for key in given} for given in (truth, whole)]
-    np.testing.assert_allclose(tf.function(loss, input_signature=signature)(truth, whole), wanted, rtol=2e-5)
+    traced = tf.function(loss, input_signature=signature)
+    np.testing.assert_allclose(traced(truth, whole), wanted, rtol=2e-5)
+    nothing = {**truth, "boxes": truth["boxes"][:, :0], "labels": truth["labels"][:, :0]}
+    np.testing.assert_allclose(traced(nothing, whole), loss(nothing, whole), rtol=2e-5)
 
 
 def smooth_l1(x: np.ndarray, beta: float) -> np.ndarray:
