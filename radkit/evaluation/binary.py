@@ -81,6 +81,11 @@ def known(endpoint: Endpoint, cases: Cases) -> np.ndarray:
     return ~np.isnan(np.asarray(endpoint.truth(cases), np.float64))
 
 
+def is_yes(endpoint: Endpoint, cases: Cases) -> np.ndarray:
+    """Returns which cases are rather a yes, (n,) bool."""
+    return np.asarray(endpoint.truth(cases), np.float64) >= 0.5
+
+
 def measures(endpoint: Endpoint, suffix: str = "") -> list[Measure]:
     """Returns all that is measured of an endpoint's scores; calibration only where they are probabilities.
 
@@ -101,6 +106,7 @@ def auc(endpoint: Endpoint, suffix: str = "", *, leads: bool = False) -> Measure
         functools.partial(_weighted, endpoint, weighted.auc),
         functools.partial(known, endpoint),
         leads=leads,
+        kinds=functools.partial(is_yes, endpoint),
         closed=functools.partial(_delong, endpoint),
     )
 
@@ -121,7 +127,8 @@ def auc_of_column(endpoint: Endpoint, column: str, name: str) -> Measure:
         return _weighted(both[int(areas[1] > areas[0])], weighted.auc, cases, weights)
 
     method = "area under the ROC curve of it alone, in the direction that is the better one over all cases"
-    return Measure(name, method, of, functools.partial(known, endpoint), better="")
+    kinds = functools.partial(is_yes, endpoint)
+    return Measure(name, method, of, functools.partial(known, endpoint), better="", kinds=kinds)
 
 
 def _signed(column: str, sign: int) -> Callable[[Cases], np.ndarray]:
@@ -135,6 +142,7 @@ def average_precision(endpoint: Endpoint, suffix: str = "") -> Measure:
         "mean precision over the recalls gained, without interpolation; the share of yes is what chance reaches",
         functools.partial(_weighted, endpoint, weighted.average_precision),
         functools.partial(known, endpoint),
+        kinds=functools.partial(is_yes, endpoint),
     )
 
 
@@ -152,6 +160,7 @@ def partial_auc(endpoint: Endpoint, suffix: str = "", *, corrected: bool = False
         method,
         functools.partial(_weighted, endpoint, functools.partial(_partial, corrected)),
         functools.partial(known, endpoint),
+        kinds=functools.partial(is_yes, endpoint),
     )
 
 
@@ -193,6 +202,7 @@ def calibrations(endpoint: Endpoint, suffix: str = "") -> list[Measure]:
             functools.partial(_weighted, endpoint, of),
             functools.partial(known, endpoint),
             better=better,
+            kinds=functools.partial(is_yes, endpoint) if of is weighted_calibration.slope else None,
         )
         for name, better, method, of in listed
     ]

@@ -30,6 +30,10 @@ _FIGURES: tuple[tuple[str, str, str, str, tuple[str, str] | None], ...] = (
 )
 
 
+# Those that hold yes against no.
+_OF_BOTH = ("balanced_accuracy", "f1", "mcc", "lr_plus", "lr_minus", "kappa")
+
+
 def counts(endpoint: Endpoint, point: OperatingPoint, cases: Cases, weights: np.ndarray) -> np.ndarray:
     """Returns tp, fp, fn and tn at an operating point, (draws, 4); a case without a number is wrong either way."""
     if math.isnan(point.threshold):
@@ -59,6 +63,7 @@ def measures(endpoint: Endpoint, point: OperatingPoint, cost_of_miss: float = 1.
             functools.partial(_figure, endpoint, point, key),
             only.get(name, all_known),
             better=better,
+            kinds=functools.partial(binary.is_yes, endpoint) if key in _OF_BOTH else None,
             closed=_closed(endpoint, point, name, cells),
         )
         for name, key, method, better, cells in _FIGURES

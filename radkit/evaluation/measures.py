@@ -28,6 +28,8 @@ class Measure:
         unit: As `mm`; empty: none.
         better: Whether `higher` or `lower` values are better, or those `nearer to zero`; empty: neither.
         leads: Whether subgroups, comparisons and the robustness grid tell it.
+        kinds: (cases) -> each case's kind, (n,), where it holds kinds against each other, as yes against no: the rarer
+            one's patients tell how wide its interval is; None: all of its cases are alike.
         closed: (cases, which of them (n,) bool, level) -> low, high and the method's name, for an interval by a formula
             where each patient has one case (DeLong, Clopper-Pearson); None: the bootstrap's alone.
     """
@@ -39,6 +41,7 @@ class Measure:
     unit: str = ""
     better: str = "higher"
     leads: bool = False
+    kinds: Callable[[Cases], np.ndarray] | None = None
     closed: Closed | None = None
 
     def known(self, cases: Cases) -> np.ndarray:
@@ -76,8 +79,9 @@ def figure(measure: Measure, cases: Cases, draws: Draws, members: np.ndarray | N
 
     Returns:
         name, value, low, high (percentile interval over patients), level, unit, better, method, interval (its method in
-        words), n (cases that it is about), num_patients (of these), num_undefined (draws that left it undefined); and
-        where there is a formula for the interval `closed`: low, high, method.
+        words), n (cases that it is about), num_patients (of these), num_deciding (patients that tell how far out the
+        interval's percentiles lie: these, or of them those of the rarer answer), num_undefined (draws that left it
+        undefined); and where there is a formula for the interval `closed`: low, high, method.
     """
     about = measure.known(cases) & (np.ones(len(cases), bool) if members is None else members)
     values = drawn(measure, cases, draws, about) if draws.resamples else np.zeros(0)
@@ -96,7 +100,8 @@ def figure_of(measure: Measure, cases: Cases, draws: Draws, about: np.ndarray, v
     """
     found = value(measure, cases, about)
     patients = len(np.unique(cases.patients[about]))
-    low, high = interval(found, values, patients, draws.level)
+    decide = deciding(measure, cases, about)
+    low, high = interval(found, values, decide, draws.level)
     told: dict[str, Any] = {
         "name": measure.name,
         "value": found,
@@ -109,12 +114,23 @@ def figure_of(measure: Measure, cases: Cases, draws: Draws, about: np.ndarray, v
         "interval": draws.told,
         "n": int(about.sum()),
         "num_patients": patients,
+        "num_deciding": decide,
         "num_undefined": int((~np.isfinite(values)).sum()),
     }
     if measure.closed is not None:
         of_formula = measure.closed(cases, about, draws.level)
         told["closed"] = {"low": of_formula[0], "high": of_formula[1], "method": of_formula[2]}
     return told
+
+
+def deciding(measure: Measure, cases: Cases, about: np.ndarray) -> int:
+    """Returns how many patients tell how far out a measure's percentiles lie.
+
+    Those that it is about; where it holds kinds of cases against each other those of the rarer kind, at least two: of
+    10 ill and 30 healthy patients the ill ones decide what an AUC is worth.
+    """
+    owner = cases.patients[about]
+    return len(np.unique(owner)) if measure.kinds is None else intervals.rarer(owner, measure.kinds(cases)[about])
 
 
 def interval(found: float, values: np.ndarray, patients: int, level: float) -> tuple[float, float]:

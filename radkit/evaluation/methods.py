@@ -59,7 +59,8 @@ def _intervals(report: Mapping[str, Any]) -> str:
     return (
         f"Figures are given with {100 * float(settings['level']):g} % confidence intervals from a percentile bootstrap "
         f"that draws patients with all their cases ({settings['resamples']} draws, seed {settings['seed']}); its "
-        "quantiles are expanded for the number of patients (Hesterberg 2015)."
+        "quantiles are expanded for the number of patients, of those of the rarer answer where a figure holds yes "
+        "against no (Hesterberg 2015)."
         + (by_formula if closed else "")
         + " Draws that leave a figure undefined are left out of its interval and counted."
     )

@@ -97,8 +97,9 @@ def _told(
         found = [_measured(measure, table, draws, about) for table in steps.values()]
         patients = len(np.unique(as_is.patients[about]))
         shared = {"n": int(about.sum()), "num_patients": patients}
+        decide = measures.deciding(measure, as_is, about)
         for step, of in zip(told, found):
-            step["figures"].append({**_figure(measure, found[0], of, patients, draws), **shared})
+            step["figures"].append({**_figure(measure, found[0], of, (decide, patients), draws), **shared})
         slopes.append({**_slope(measure, list(steps), found, patients, draws), **shared, "per": one.unit})
     return {"name": name, "unit": one.unit, "what": one.what, "n": len(as_is), "steps": told, "slopes": slopes}
 
@@ -111,10 +112,12 @@ def _measured(measure: Measure, cases: Cases, draws: Draws, about: np.ndarray) -
     return _Measured(measures.value(measure, cases, about), measures.drawn(measure, cases, draws, about))
 
 
-def _figure(measure: Measure, before: _Measured, of: _Measured, patients: int, draws: Draws) -> dict[str, Any]:
-    low, high = measures.interval(of.value, of.drawn, patients, draws.level)
+def _figure(
+    measure: Measure, before: _Measured, of: _Measured, patients: tuple[int, int], draws: Draws
+) -> dict[str, Any]:
+    low, high = measures.interval(of.value, of.drawn, patients[0], draws.level)
     change = of.value - before.value
-    change_low, change_high = measures.interval(change, of.drawn - before.drawn, patients, draws.level)
+    change_low, change_high = measures.interval(change, of.drawn - before.drawn, patients[1], draws.level)
     return {
         "name": measure.name,
         "value": of.value,
@@ -128,6 +131,7 @@ def _figure(measure: Measure, before: _Measured, of: _Measured, patients: int, d
         "better": measure.better,
         "method": measure.method,
         "interval": draws.told,
+        "num_deciding": patients[0],
         "num_undefined": int((~np.isfinite(of.drawn)).sum()),
     }
 

@@ -17,6 +17,9 @@ Statistic = Callable[[np.ndarray, np.ndarray], float]
 _OF_CALLS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy", "mcc", "kappa")
 _OF_PROBABILITIES = ("log_loss", "ece_positive", "mce_positive", "slope", "citl")
 
+# Figures of all cases alike; others hold yes against no, but for sensitivity and specificity, which are of one of them.
+_EACH = ("accuracy", "ppv", "npv", "brier", "log_loss", "ece_positive", "mce_positive", "citl")
+
 _DIRECT: dict[str, Statistic] = {"roc_auc": roc.auc, "brier": calibration.brier}  # without the checks of each call
 
 
@@ -49,7 +52,9 @@ def bootstrap_ci(
         undefined (one class only, say) and are left out. nan when fewer than two draws are defined, or when there is
         only one patient to draw at random. Quantiles of given draws are alpha / 2 and 1 - alpha / 2. Those of random
         draws lie further out, as Student's t of the number of patients does from a normal one: of 40 patients' means,
-        intervals that claim 95 % would otherwise hold the truth in 93 %.
+        intervals that claim 95 % would otherwise hold the truth in 93 %. The patients are those that decide:
+        those with a yes (sensitivity) or a no (specificity); of figures that hold yes against no, as roc_auc, the fewer
+        of the two, at least two.
 
     Raises:
         UserError: An unknown metric or cluster, differing lengths, values of the wrong kind.
@@ -70,7 +75,7 @@ def bootstrap_ci(
     values = np.array([statistic(truth[index], score[index]) for index in _indices(members, chosen)], dtype=float)
     defined = values[np.isfinite(values)]
     undefined = values.size - defined.size
-    outside = alpha if draws is not None else expanded(alpha, len(rows))
+    outside = alpha if draws is not None else expanded(alpha, _deciding(metric, truth, score, members))
     if defined.size < 2 or math.isnan(outside):
         return {"low": math.nan, "high": math.nan, "se": math.nan, "num_undefined": undefined}
     low, high = np.quantile(defined, [outside / 2, 1 - outside / 2])
@@ -93,6 +98,31 @@ def expanded(alpha: float, clusters: int) -> float:
         return math.nan
     quantile = float(stats.t.ppf(1 - alpha / 2, clusters - 1)) * math.sqrt(clusters / (clusters - 1))
     return 2 * float(stats.norm.sf(quantile))
+
+
+def rarer(owner: np.ndarray, kinds: np.ndarray) -> int:
+    """Returns how many patients the kind with the fewest has, at least two where there are as many in all.
+
+    Args:
+        owner: Patient of each row, (n,).
+        kinds: Of each row, (n,), as yes and no.
+
+    Example:
+        >>> rarer(np.array([1, 1, 2, 3, 4]), np.array([True, True, False, False, True]))
+        2
+    """
+    fewest = min((np.unique(owner[kinds == kind]).size for kind in np.unique(kinds)), default=0)
+    return max(fewest, min(2, np.unique(owner).size))
+
+
+def _deciding(metric: str, truth: np.ndarray, score: np.ndarray, members: list[np.ndarray]) -> int:
+    owner = np.zeros(truth.size, np.intp)
+    for number, rows in enumerate(members):
+        owner[rows] = number
+    if metric in _EACH:
+        return len(members)
+    about = {"mean": ~np.isnan(score), "sensitivity": truth, "specificity": ~truth}
+    return int(np.unique(owner[about[metric]]).size) if metric in about else rarer(owner, truth)
 
 
 def _arrays(metric: str, y_true: ArrayLike | None, y_score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

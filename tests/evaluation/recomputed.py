@@ -169,14 +169,23 @@ class Job:
         about: np.ndarray,
         closed: tuple[float, float] | None = None,
         table: Table | None = None,
+        yes: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
-        """Checks a figure of some cases with its intervals; returns its value and its draws."""
+        """Checks a figure of some cases with its intervals; returns its value and its draws.
+
+        Of figures that hold yes against no, `yes` tells which cases are one.
+        """
         table, level = table or self.table, self.settings["level"]
         value, drawn = of(np.flatnonzero(about)), self.drawn(of, about, table)
         patients = table.patients(about)
-        low, high = plain.interval(value, drawn, patients, level)
+        deciding = patients
+        if yes is not None:
+            sides = [table.patients(side) for side in (about & yes, about & ~yes) if side.any()]
+            deciding = max(min(sides, default=0), min(2, patients))
+        low, high = plain.interval(value, drawn, deciding, level)
         told = {"value": value, "low": low, "high": high, "level": level, "n": int(about.sum())}
-        self.ledger.check(path, {**told, "num_patients": patients, "num_undefined": int((~np.isfinite(drawn)).sum())})
+        told |= {"num_patients": patients, "num_deciding": deciding}
+        self.ledger.check(path, {**told, "num_undefined": int((~np.isfinite(drawn)).sum())})
         if closed is not None:
             self.ledger.check((*path, "closed"), {"low": closed[0], "high": closed[1]})
         elif "closed" in self.ledger.at(path):

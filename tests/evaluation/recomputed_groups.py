@@ -28,6 +28,7 @@ class Asked:
     of: Statistic
     known: np.ndarray
     closed: Any = None
+    yes: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ def asked(job: Job, name: str, table: Table | None = None, points: Sequence[Any]
         points = job.report["operating_points"] if points is None else points
         return rate(job, kind, endpoint, thresholds(points)(endpoint), table)
     found = recomputed_sections.measure(job, name, table)
-    return Asked(found.of, found.known, found.closed)
+    return Asked(found.of, found.known, found.closed, found.yes)
 
 
 def check(job: Job) -> None:
@@ -150,7 +151,7 @@ def _subgroups(job: Job) -> None:
             one = asked(job, figure["name"])
             about = one.known & members
             closed = one.closed(about) if one.closed else None
-            value, drawn = job.figure((*path, "figures", number), one.of, about, closed)
+            value, drawn = job.figure((*path, "figures", number), one.of, about, closed, yes=one.yes)
             found[figure["name"]] = Found(value, drawn, about)
         for number, told in enumerate(said["differences"]):
             here, one = found[told["name"]], asked(job, told["name"])
@@ -197,7 +198,7 @@ def _fairness(job: Job, path: tuple[Any, ...], said: Any) -> None:
             one = rate(job, name, said["endpoint"], said["threshold"]) if said["endpoint"] else asked(job, name)
             about = one.known & members
             closed = one.closed(about) if one.closed else None
-            value, drawn = job.figure((*here, "figures", number), one.of, about, closed)
+            value, drawn = job.figure((*here, "figures", number), one.of, about, closed, yes=one.yes)
             found.setdefault(name, []).append(Found(value, drawn, about))
     undefined = [any(math.isnan(figures[place].value) for figures in found.values()) for place in range(len(groups))]
     job.ledger.check((*path, "num_undefined"), sum(undefined))
@@ -343,7 +344,7 @@ def _sloping(
     heights = []
     for step, (one, table) in enumerate(zip(parts, tables)):
         where = (*path, "steps", step, "figures", number)
-        found = Found(*job.figure(where, one.of, about, None, table), about)
+        found = Found(*job.figure(where, one.of, about, None, table, one.yes), about)
         first = first or found
         change, drawn = found.value - first.value, found.drawn - first.drawn
         low, high = plain.interval(change, drawn, patients, level)

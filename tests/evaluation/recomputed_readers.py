@@ -219,7 +219,7 @@ def _test_sets(job: Job) -> None:
     for number, figure in enumerate(said["sets"][0]["figures"]):
         one = recomputed_groups.asked(job, figure["name"])
         closed = one.closed(one.known) if one.closed else None
-        job.figure(("test_sets", "sets", 0, "figures", number), one.of, one.known, closed)
+        job.figure(("test_sets", "sets", 0, "figures", number), one.of, one.known, closed, yes=one.yes)
     for place, other in enumerate(said["sets"][1:], 1):
         report = job.reports.get(other["name"])
         if report is not None:

@@ -92,6 +92,13 @@ def scored(question: Question, name: str) -> Statistic:
     return lambda rows: by_name[name](y[rows], s[rows])
 
 
+def rather(question: Question, name: str) -> np.ndarray | None:
+    """Returns which cases are rather a yes, where a figure by this name holds them against the others."""
+    areas = ("AUC", "average precision", "partial AUC, specificity 0.9 to 1", "calibration slope")
+    calls = ("balanced accuracy", "F1", "MCC", "LR+", "LR-", "kappa")
+    return question.truth >= 0.5 if name.removesuffix(", corrected") in areas + calls else None
+
+
 def delong(job: Job, question: Question, table: Table | None = None, about: np.ndarray | None = None) -> Any:
     table = table or job.table
     kept = question.known if about is None else about
@@ -105,6 +112,7 @@ class Measured:
     of: Statistic
     known: np.ndarray
     closed: Any = None  # (about) -> low, high
+    yes: np.ndarray | None = None  # of figures that hold yes against no
 
 
 def measure(job: Job, name: str, table: Table | None = None) -> Measured:
@@ -134,7 +142,7 @@ def measure(job: Job, name: str, table: Table | None = None) -> Measured:
     if name.startswith("AUC, "):
         question, name = next(one for one in asked if one.name == name.removeprefix("AUC, ")), "AUC"
     closed = (lambda about: delong(job, question, table, about)) if name == "AUC" else None
-    return Measured(scored(question, name), question.known, closed)
+    return Measured(scored(question, name), question.known, closed, rather(question, name))
 
 
 def _known(question: Question, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +153,7 @@ def _known(question: Question, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _of_brightness(question: Question, table: Table) -> Measured:
     y, brightness = question.truth, table.numbers("brightness")
     best = max((1, -1), key=lambda sign: plain.auc(y[question.known], sign * brightness[question.known]))
-    return Measured(lambda rows: plain.auc(y[rows], best * brightness[rows]), question.known)
+    return Measured(lambda rows: plain.auc(y[rows], best * brightness[rows]), question.known, yes=y >= 0.5)
 
 
 def check(job: Job) -> None:
@@ -163,7 +171,7 @@ def check(job: Job) -> None:
     for place, figure in enumerate(report["figures"]):
         found = measure(job, figure["name"])
         closed = found.closed(found.known) if found.closed else None
-        job.figure(("figures", place), found.of, found.known, closed)
+        job.figure(("figures", place), found.of, found.known, closed, yes=found.yes)
     if report["endpoints"]:
         asked = questions(report["task"], table, [one["name"] for one in report["endpoints"]])
         for place, question in enumerate(asked):
@@ -191,7 +199,8 @@ def _endpoint(job: Job, path: tuple[Any, ...], question: Question) -> None:
     said = job.ledger.at(path)
     for place, figure in enumerate(said["figures"]):
         closed = delong(job, question) if figure["name"] == "AUC" else None
-        job.figure((*path, "figures", place), scored(question, figure["name"]), known, closed)
+        yes = rather(question, figure["name"])
+        job.figure((*path, "figures", place), scored(question, figure["name"]), known, closed, yes=yes)
     _curve(job, (*path, "curve"), y, s)
     if said["calibration"] is not None:
         _calibration(job, (*path, "calibration"), y, s)
@@ -278,7 +287,8 @@ def _point(job: Job, path: tuple[Any, ...], question: Question) -> None:
             a, b = ("tp", "fp") if name == "LR+" else ("fn", "tn")
             yes, no = cells["tp"] + cells["fn"], cells["fp"] + cells["tn"]
             closed = plain.likelihood_ratio(cells[a], yes, cells[b], no, level) if hard else (math.nan, math.nan)
-        job.figure(here, _of_calls(name, table, job.settings["cost_of_miss"]), about, closed)
+        of = _of_calls(name, table, job.settings["cost_of_miss"])
+        job.figure(here, of, about, closed, yes=rather(question, name))
 
 
 def _of_calls(name: str, table: Any, cost: float) -> Statistic:

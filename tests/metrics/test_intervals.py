@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as oracle
 
-from radkit.metrics import METRICS
+from radkit.metrics import METRICS, intervals
 
 
 def bootstrap(metric: str, y_true: object, y_score: object, **more: object) -> dict[str, float]:
@@ -116,3 +116,54 @@ def test_undefined_cases_are_left_out_of_the_mean() -> None:
 def test_nothing_to_draw_from_is_undefined() -> None:
     assert math.isnan(bootstrap("mean", None, [], resamples=3)["low"])
     assert math.isnan(bootstrap("roc_auc", [1, 1], [0.2, 0.4], resamples=5)["se"])
+
+
+# Patients a and b are ill, with two images of which one shows it in b; c to h are not.
+OWNERS = np.array(list("aabbcdefgh"))
+TRUTH = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("metric", "deciding"),
+    [
+        ("roc_auc", 2),
+        ("average_precision", 2),
+        ("mcc", 2),
+        ("confusion_metrics.f1", 2),
+        ("sensitivity", 2),
+        ("specificity", 7),
+        ("accuracy", 8),
+        ("brier", 8),
+    ],
+)
+def test_patients_that_decide_tell_how_far_out_random_draws_are_cut(metric: str, deciding: int) -> None:
+    score = np.array([1, 0, 1, 1, 0, 1, 0, 0, 1, 0])
+    generator = np.random.default_rng(0)
+    draws = [np.array(list("abcdefgh"))[generator.integers(0, 8, 8)].tolist() for _ in range(300)]
+    found = bootstrap(metric, TRUTH, score, cluster=OWNERS, alpha=0.5, resamples=300)
+    same = bootstrap(metric, TRUTH, score, cluster=OWNERS, draws=draws, alpha=intervals.expanded(0.5, deciding))
+    assert (found["low"], found["high"]) == (same["low"], same["high"])
+
+
+def test_one_ill_patient_among_many_has_an_interval_from_the_least_to_the_most() -> None:
+    score = np.random.default_rng(0).random(30)
+    found = bootstrap("roc_auc", np.arange(30) == 4, score, resamples=200)
+    assert 0 <= found["low"] < found["high"] <= 1
+    assert bootstrap("roc_auc", np.zeros(30), score, resamples=200)["num_undefined"] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ill", "area", "alike"), [(20, 0.9, 0.8), (10, 0.9, 0.8)])
+def test_of_forty_patients_95_percent_intervals_of_an_area_hold_the_truth_in_93_to_97(
+    ill: int, area: float, alike: float
+) -> None:
+    random, runs, images = np.random.default_rng(1), 400, 3
+    truth, owner = np.repeat(np.arange(40) < ill, images), np.repeat(np.arange(40), images)
+    held = 0
+    for seed in range(runs):
+        noise = math.sqrt(alike) * random.normal(size=(40, 1)) + math.sqrt(1 - alike) * random.normal(size=(40, images))
+        score = noise.ravel() + truth * math.sqrt(2) * stats.norm.ppf(area)
+        found = bootstrap("roc_auc", truth, score, cluster=owner, resamples=500, seed=seed)
+        held += found["low"] <= area <= found["high"]
+    spread = math.sqrt(0.05 * 0.95 / runs)
+    assert 0.93 - spread <= held / runs <= 0.97 + spread
