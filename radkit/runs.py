@@ -49,8 +49,11 @@ def require(run: Path) -> None:
     """
     if not run.is_dir():
         raise UserError(f"--run {run} does not exist; name the folder that radkit train wrote")
-    if not (run / MANIFEST).is_file():
-        raise UserError(f"--run {run} is no finished run ({MANIFEST} is missing); run radkit train again to finish it")
+    if (run / MANIFEST).is_file():
+        return
+    if held := sorted(path.parent for inner in ("*", "trials/*") for path in run.glob(f"{inner}/{MANIFEST}")):
+        raise UserError(f"--run {run} holds {len(held)} finished runs and is none itself; name one, as --run {held[0]}")
+    raise UserError(f"--run {run} is no finished run ({MANIFEST} is missing); run radkit train again to finish it")
 
 
 def experiment(run: Path) -> config.Experiment:

@@ -82,16 +82,17 @@ def _models(values: flags.FlagValues) -> None:
     _number(values, "model_config_file_poll_wait_seconds", 0, "Seconds between looks at that file; 0: never again.")
     _number(values, "file_system_poll_wait_seconds", 1, "Seconds between looks for versions; 0: never again.")
     _number(values, "max_num_load_retries", 5, "How often a version that cannot be loaded is tried again.")
-    _number(values, "load_retry_interval_micros", 60_000_000, "Microseconds between.")
+    _number(values, "load_retry_interval_micros", 60_000_000, "Microseconds between these tries.")
     flags.DEFINE_boolean(
         "allow_version_labels_for_unavailable_models", False, "Let labels name versions that are not available.",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_boolean(
-        "force_allow_any_version_labels_for_unavailable_models", False, "As the flag before.", flag_values=values
-    )
+        "force_allow_any_version_labels_for_unavailable_models", False,
+        "As --allow_version_labels_for_unavailable_models.", flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_boolean("enable_model_warmup", True, "Play a version's warm-up requests at load.", flag_values=values)
-    _number(values, "num_request_iterations_for_warmup", 1, "How often each of them.", least=1)
+    _number(values, "num_request_iterations_for_warmup", 1, "How often a warm-up request is played.", least=1)
     flags.DEFINE_string(
         "saved_model_tags", "serve", "Tag of the meta graph; `serve` alone is known.", flag_values=values
     )
@@ -120,7 +121,8 @@ def _doors(values: flags.FlagValues) -> None:
 def _running(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("enable_batching", False, "Join calls that wait.", flag_values=values)
     flags.DEFINE_string("batching_parameters_file", None, "BatchingParameters as text.", flag_values=values)
-    _number(values, "tensorflow_session_parallelism", 0, "Both of the next two.")
+    both = "Both --tensorflow_intra_op_parallelism and --tensorflow_inter_op_parallelism; 0: each its own."
+    _number(values, "tensorflow_session_parallelism", 0, both)
     _number(values, "tensorflow_intra_op_parallelism", 0, "Threads within an operation; 0 is TensorFlow's choice.")
     _number(values, "tensorflow_inter_op_parallelism", 0, "Operations of a call at a time; 0 is TensorFlow's choice.")
     flags.DEFINE_float(

@@ -1,6 +1,7 @@
 """The `radkit` command, as its users call it."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,23 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch, capsys, tmp_path)
     assert cli.main(["radkit", "needy"]) == program.REFUSED
     err = capsys.readouterr().err
     assert "radkit: needy needs no_such_package_at_all, which is not installed" in err
+
+
+def documents():
+    """Returns the pages and programs that hold commands, by their names."""
+    paths = [HOUSE / "README.md", *(HOUSE / "docs").rglob("*.md"), *(HOUSE / "configs").glob("*.py")]
+    return {str(path.relative_to(HOUSE)): path.read_text().replace("\\\n", " ") for path in sorted(paths)}
+
+
+def test_every_flag_of_a_documented_command_is_its_verbs():
+    pytest.importorskip("tensorflow")
+    one = re.compile(rf"radkit ({'|'.join(cli.VERBS)}) ([^`;|#]*)")
+    commands = [
+        (name, *found.groups()) for name, text in documents().items() for line in text.splitlines()
+        for found in one.finditer(line)
+    ]  # fmt: skip
+    assert len(commands) > 50
+    for name, verb, rest in commands:
+        known = {"help", *importlib.import_module(cli.VERBS[verb][0]).FLAGS}
+        for flag in re.findall(r"(?<!\S)--(\w+)", rest):
+            assert flag in known or flag.removeprefix("no") in known, (name, verb, flag)

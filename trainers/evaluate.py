@@ -97,6 +97,7 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     wanted = standards.choose(there, values["reference_standard"].value)
     chosen = scoring.Cases(folder, split, experiment.data, task, wanted, trainer, detailed=True)
     options = _options(values)
+    others = options.settings  # what is no evaluation is refused before images are asked
     model = operating_points.Model(experiment, run)
     points = operating_points.of_run(model, folder, options.rule, options.cost_of_miss, own=own)
     if not values["cost_of_miss"].present:
@@ -107,7 +108,8 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
         "reference_standards": sorted(wanted),
         # null where there is no number: what is no number equals nothing, itself neither.
         "operating_points": task_module.as_json([dataclasses.asdict(point) for point in points]),
-        **options.settings,
+        **others,
+        "cost_of_miss": options.cost_of_miss,
     }
     record = outputs.provenance("evaluate", settings, shards.digest(folder))
     if not outputs.already_done(output, record):
@@ -117,6 +119,7 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
         with outputs.staged(output, record) as aside:
             left_out = standards.left_out(there, wanted)
             evaluating.evaluate(evaluating.Asked(model, chosen, points, about, options, left_out), aside)
+    operating_points.keep(model, points)
     summary = outputs.read_json(output / "summary.json")
     print(f"evaluate: {split}{looks.in_a_line(summary)}, {task.headline(summary)} -> {output / 'report.html'}")
     return program.DONE

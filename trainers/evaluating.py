@@ -101,7 +101,10 @@ def evaluate(asked: Asked, output: Path) -> None:
     model, chosen = asked.model, asked.chosen
     data, task = model.experiment.data, model.task
     others = other_evaluations.read(asked.options, model.experiment)  # before the images are asked: it may refuse
+    sha = runs.manifest(model.run)["weights_sha256"]
+    other_evaluations.require_of_run(asked.options.beside, others["elsewhere"], sha)
     rows = scoring.cases(model.answer, chosen, progress=True)
+    other_evaluations.require_elsewhere(asked.options.beside, [str(row["record_uid"]) for row in rows])
     perturbed = _perturbed(asked, rows)
     cases = Cases(rows)
     wanted = plan.Plan(

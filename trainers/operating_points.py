@@ -79,11 +79,13 @@ def parsed(said: str | None) -> Rule | None:
         value = float(number) if equals else None
     except ValueError as error:
         raise UserError(f"--rule {said}: {number!r} is no number, as in --rule {name}=0.9") from error
+    if value is not None and not (0 <= value <= 1 if name.startswith("min_") else 0 < value < math.inf):
+        raise UserError(f"--rule {said}: {name} must be {'in [0, 1]' if name.startswith('min_') else 'above 0'}")
     return Rule(name, value)
 
 
 def of_run(model: Model, folder: Path, rule: Rule | None, cost_of_miss: float, *, own: bool) -> list[OperatingPoint]:
-    """Returns a run's operating points, chosen where they have not been, and keeps them in its folder.
+    """Returns a run's operating points, chosen where they have not been; `keep` writes them into its folder.
 
     Args:
         model: The run.
@@ -113,10 +115,16 @@ def of_run(model: Model, folder: Path, rule: Rule | None, cost_of_miss: float, *
             f"--rule {rule.name} is chosen on the validation split of the run's own records, and --input holds others; "
             "evaluate the run on its own records first: the operating point is kept in the run's folder"
         )
-    points = _chosen(model, folder, wanted, of_boxes=of_boxes)
-    manifest = runs.manifest(model.run)
-    outputs.write_json(model.run / runs.OPERATING_POINTS, operating.to_json(points, manifest["weights_sha256"]))
-    return points
+    return _chosen(model, folder, wanted, of_boxes=of_boxes)
+
+
+def keep(model: Model, points: Sequence[OperatingPoint]) -> None:
+    """Writes operating points into the run's folder where it holds others, or none: an evaluation that is refused has
+    changed none."""
+    path = model.run / runs.OPERATING_POINTS
+    said = operating.to_json(points, runs.manifest(model.run)["weights_sha256"])
+    if points and not (path.is_file() and outputs.read_json(path) == said):
+        outputs.write_json(path, said)
 
 
 def _wanted(rule: Rule | None, cost_of_miss: float, *, of_boxes: bool) -> Rule:

@@ -3,7 +3,7 @@ the table of what readers said."""
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,6 +73,35 @@ def read(named: Named, experiment: config.Experiment) -> dict[str, Any]:
     }
 
 
+def require_of_run(beside: Mapping[str, Path], reports: Mapping[str, Mapping[str, Any]], weights_sha256: str) -> None:
+    """Refuses evaluations of other weights as other test sets of this run.
+
+    Raises:
+        UserError: It names the folder.
+    """
+    for name, folder in beside.items():
+        if reports[name].get("run", {}).get("weights_sha256") != weights_sha256:
+            raise UserError(
+                f"--beside {name}={folder} is an evaluation of another run; name one of this run on another test set; "
+                f"another model's on the same records is held against this one by --against {name}={folder}"
+            )
+
+
+def require_elsewhere(beside: Mapping[str, Path], record_uids: Collection[str]) -> None:
+    """Refuses evaluations that share records with this one: the two are compared as independent test sets.
+
+    Raises:
+        UserError: It names the folder.
+    """
+    known = set(record_uids)
+    for name, folder in beside.items():
+        if shared := known.intersection(str(uid) for uid in _table(folder)["record_uid"]):
+            raise UserError(
+                f"--beside {name}={folder} shares {len(shared)} of its records with this evaluation; name one on "
+                "another test set: both are compared as if they had no patient in common"
+            )
+
+
 def _require(folder: Path) -> None:
     lacking = [name for name in (REPORT, TABLE) if not (folder / name).is_file()]
     if lacking:
@@ -91,15 +120,19 @@ def _report(folder: Path, task: str) -> dict[str, Any]:
 
 
 def _cases(folder: Path, experiment: config.Experiment) -> Cases:
-    from pyarrow import ArrowInvalid, parquet
-
-    try:
-        cases = Cases(parquet.read_table(folder / TABLE).to_pylist())
-    except (ArrowInvalid, OSError) as error:
-        raise UserError(f"{folder / TABLE} cannot be read ({error}); evaluate that model again") from error
+    cases = Cases(_table(folder).to_pylist())
     if experiment.task.name != "detection":
         return cases
     return box_table.joined(cases, _rows(folder / BOXES), len(experiment.data.image_size))
+
+
+def _table(folder: Path) -> Any:
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        return parquet.read_table(folder / TABLE)
+    except (ArrowInvalid, OSError) as error:
+        raise UserError(f"{folder / TABLE} cannot be read ({error}); evaluate that model again") from error
 
 
 def _points(report: Mapping[str, Any]) -> list[OperatingPoint]:

@@ -32,7 +32,7 @@ from typing import Any
 from absl import flags
 
 from radkit import config, outputs, program, runs, tasks
-from radkit.data import convert, pipeline, shards
+from radkit.data import convert, pipeline, shards, splits
 from radkit.errors import UserError
 from trainers import anchors, checkpoints, cloud, cluster, finish, folds, lost, strategy, supervisor, training
 
@@ -151,6 +151,7 @@ def fit(experiment: config.Experiment, folder: Path, run: Path, options: Options
         )
     devices = strategy.choose(experiment.trainer, options.asked)  # before TensorFlow computes anything
     pipeline.check(folder, experiment.data)
+    _require_folds(experiment, folder)
     outputs.require_outside(run, folder)
     experiment = _with_anchors(experiment, folder)
     _require_profiled(experiment.trainer, options.profile)
@@ -164,6 +165,19 @@ def fit(experiment: config.Experiment, folder: Path, run: Path, options: Options
             training.train(experiment, folder, run, said, options, devices)
         devices.same(0.0)  # the chief has written the manifest
         return runs.manifest(run)
+
+
+def _require_folds(experiment: config.Experiment, folder: Path) -> None:
+    """Refuses a run of one of so many folds where the records are dealt into another number of them."""
+    trainer, wanted = experiment.trainer, experiment.data.split.folds
+    if max(trainer.fold, trainer.test_fold) < 0 or not (folder / splits.FOLDS_JSON).is_file():
+        return
+    found = outputs.read_json(folder / splits.FOLDS_JSON)["folds"]
+    if found != wanted:
+        raise UserError(
+            f"{folder} is dealt into {found} folds, and data.split.folds is {wanted}; set it to {found}, or convert "
+            f"again with data.split.folds={wanted}"
+        )
 
 
 def _require_profiled(trainer: config.Trainer, profile: tuple[int, int] | None) -> None:

@@ -98,6 +98,38 @@ class TestRefused:
         assert "is no finished run (manifest.json is missing)" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
+    def test_a_folder_of_several_runs_names_one(
+        self, volumes: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for inner in ("cv/fold0", "cv/fold1", "search/trials/003"):
+            (tmp_path / inner).mkdir(parents=True)
+            (tmp_path / inner / runs.MANIFEST).write_text("{}")
+        for folder, number, first in (("cv", 2, "cv/fold0"), ("search", 1, "search/trials/003")):
+            assert call(tmp_path / folder, volumes.folder, tmp_path / "out") == 2
+            told = f"holds {number} finished runs and is none itself; name one, as --run {tmp_path / first}"
+            assert told in capsys.readouterr().err
+
+    def test_another_run_and_the_same_records_are_no_other_test_set(
+        self,
+        radiographs: MadeUp,
+        run_folders: dict[str, Path],
+        tmp_path: Path,
+        keras_alone: None,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        run, said = run_folders["classification"], ("--split=validation", "--resamples=100")
+        assert call(run, radiographs.folder, tmp_path / "one", *said) == 0
+        beside = f"--beside=b={tmp_path / 'one'}"
+        assert call(run, radiographs.folder, tmp_path / "two", *said, beside) == 2
+        assert f"{tmp_path / 'one'} shares 8 of its records with this evaluation" in capsys.readouterr().err
+        report = outputs.read_json(tmp_path / "one" / "report.json")
+        outputs.write_json(
+            tmp_path / "one" / "report.json", {**report, "run": {**report["run"], "weights_sha256": "0" * 64}}
+        )
+        assert call(run, radiographs.folder, tmp_path / "two", *said, beside) == 2
+        assert "is an evaluation of another run" in capsys.readouterr().err
+        assert not (tmp_path / "two").exists()
+
     def test_an_unfinished_run(
         self, volumes: MadeUp, run_folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

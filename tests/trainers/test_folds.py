@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from radkit import config, outputs, runs, tasks
 from radkit.data import shards, splits
+from radkit.data.splitting import late_folds
 from radkit.errors import UserError
 from tests.conftest import MadeUp
 from tests.reports import page_check
@@ -267,3 +268,13 @@ def test_runs_of_segmentation_in_processes_of_their_own(volumes: MadeUp, tmp_pat
     wrong = made.with_trainer(seed=-4).experiment
     with pytest.raises(UserError, match="ended with status 2, as told above"):
         folds.run(wrong, made.folder, tmp_path / "wrong", 2, folds.in_processes(made.folder))
+
+
+def test_a_run_of_one_of_other_folds_than_the_records_have_is_refused(radiographs: MadeUp, tmp_path: Path) -> None:
+    made = copied(radiographs, tmp_path / "records").with_trainer(fold=0)
+    late_folds.require(made.folder, made.experiment.data, 2)
+    split = dataclasses.replace(made.experiment.data.split, folds=3)
+    three = dataclasses.replace(made.experiment, data=dataclasses.replace(made.experiment.data, split=split))
+    with pytest.raises(UserError, match=r"is dealt into 2 folds, and data\.split\.folds is 3; set it to 2"):
+        train.fit(three, made.folder, tmp_path / "run", train.Options(progress=False))
+    assert not (tmp_path / "run").exists()

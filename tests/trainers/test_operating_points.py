@@ -45,6 +45,9 @@ def test_a_miss_costs_what_the_point_was_chosen_by() -> None:
         ("min_sensitivity", "needs a number, as --rule min_sensitivity=0.9"),
         ("youden=2", "takes no number"),
         ("min_specificity=high", "'high' is no number"),
+        ("min_sensitivity=95", r"min_sensitivity must be in \[0, 1\]"),
+        ("min_specificity=nan", r"min_specificity must be in \[0, 1\]"),
+        ("fp_per_image=0", "fp_per_image must be above 0"),
     ],
 )
 def test_what_is_no_rule_is_refused(said: str, words: str) -> None:
@@ -97,6 +100,19 @@ def test_the_point_is_chosen_on_validation_kept_and_taken_again(
     changed = {**runs.manifest(run), "weights_sha256": "0" * 64}
     outputs.write_json(run / runs.MANIFEST, changed)
     assert runs.operating_points(run) == []  # they were chosen for other weights
+
+
+def test_an_evaluation_that_is_refused_leaves_the_point_as_it_was(
+    radiographs: MadeUp, run: Path, tmp_path: Path, keras_alone: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(run, radiographs.folder, tmp_path / "out") == 0
+    before = (run / runs.OPERATING_POINTS).read_bytes()
+    assert call(run, radiographs.folder, tmp_path / "out", "--rule=min_sensitivity=1") == 2
+    assert "differs in settings" in capsys.readouterr().err
+    assert call(run, radiographs.folder, tmp_path / "new", "--rule=min_cost", f"--against=x={tmp_path}") == 2
+    assert "holds no report.json" in capsys.readouterr().err
+    assert (run / runs.OPERATING_POINTS).read_bytes() == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_of_a_task_without_calls_a_rule_is_refused(
