@@ -119,10 +119,11 @@ def _deciding(metric: str, truth: np.ndarray, score: np.ndarray, members: list[n
     owner = np.zeros(truth.size, np.intp)
     for number, rows in enumerate(members):
         owner[rows] = number
-    if metric in _EACH:
+    figure = metric.rpartition(".")[2]  # by its own name or as a key of METRICS
+    if figure in _EACH:
         return len(members)
     about = {"mean": ~np.isnan(score), "sensitivity": truth, "specificity": ~truth}
-    return int(np.unique(owner[about[metric]]).size) if metric in about else rarer(owner, truth)
+    return int(np.unique(owner[about[figure]]).size) if figure in about else rarer(owner, truth)
 
 
 def _arrays(metric: str, y_true: ArrayLike | None, y_score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -132,7 +132,9 @@ TRUTH = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
         ("confusion_metrics.f1", 2),
         ("sensitivity", 2),
         ("specificity", 7),
+        ("confusion_metrics.specificity", 7),
         ("accuracy", 8),
+        ("confusion_metrics.accuracy", 8),
         ("brier", 8),
     ],
 )
