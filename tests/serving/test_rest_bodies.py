@@ -50,7 +50,7 @@ def test_gzip_is_read_to_the_limit_of_what_it_holds() -> None:
         (b"FFFFFFFFFFFFFFFF\r\n", {"Transfer_Encoding": "chunked"}, 413),
         (b"x", {"Content_Length": "1", "Content_Encoding": "gzip"}, 400),
         (b"x", {"Content_Length": "1", "Content_Encoding": "br"}, 415),
-        (gzip.compress(b"x")[:-4], {"Content_Length": "17", "Content_Encoding": "gzip"}, 400),
+        (gzip.compress(b"x", mtime=0)[:-4], {"Content_Length": "17", "Content_Encoding": "gzip"}, 400),
     ],
 )
 def test_what_cannot_be_read_gets_a_code(body: bytes, headers: dict[str, str], code: int) -> None:
