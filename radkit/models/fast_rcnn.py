@@ -111,6 +111,6 @@ def build(
 
 def _seen(grids: Any, encoder: str, encoder_settings: Mapping[str, Any] | None) -> Any:
     """Returns what a backbone sees in each grid, (batch, n, channels): its coarsest map's mean."""
-    x = layers.PadToMultiple(encoders.MULTIPLE, side="after")(proposals.as_images(grids))
+    x = layers.PadToMultiple(encoders.MULTIPLE, side="after")(proposals.NeverNone()(proposals.as_images(grids)))
     x = layers.global_average_pool(encoders.features(encoder, x, **dict(encoder_settings or {}))[-1])
     return proposals.PerBox(name="seen")([x, grids])

@@ -243,7 +243,8 @@ def connected(grids: Any, hidden: Sequence[int]) -> Any:
 class PerBox(keras.layers.Layer):
     """What layers made of boxes as if they were images, told by images again.
 
-    Input shape: `[(batch * n, *features), (batch, n, ...)]`; output shape: `(batch, n, *features)`.
+    Input shape: `[(batch * n, *features), (batch, n, ...)]`; output shape: `(batch, n, *features)`. What stands behind
+    the boxes, as `NeverNone` puts it there, is left out.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -252,12 +253,31 @@ class PerBox(keras.layers.Layer):
     def call(self, inputs: Sequence[Any]) -> Any:
         """Returns the first, its boxes dealt to images as in the second."""
         x, like = inputs
-        return ops.reshape(x, (*ops.shape(like)[:2], *x.shape[1:]))
+        batch, number = ops.shape(like)[:2]
+        return ops.reshape(x[: batch * number], (batch, number, *x.shape[1:]))
 
     def compute_output_spec(self, inputs: Sequence[Any]) -> Any:
         """Returns the output's shape and dtype."""
         x, like = inputs
         return keras.KerasTensor((*like.shape[:2], *x.shape[1:]), dtype=x.dtype)
+
+
+@keras.saving.register_keras_serializable("radkit")
+class NeverNone(keras.layers.Layer):
+    """One blank image where there is none: TensorFlow's convolutions refuse an empty batch on processors.
+
+    Input shape: `(batch, *sizes, channels)`; output shape the same, with a batch of 1 in place of 0.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the images, or a blank one."""
+        count = ops.shape(inputs)[0]
+        blank = max(1 - count, 0) if isinstance(count, int) else ops.maximum(1 - count, 0)
+        return ops.concatenate([inputs, ops.zeros((blank, *inputs.shape[1:]), inputs.dtype)], axis=0)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """Returns the output's shape and dtype."""
+        return keras.KerasTensor((None, *inputs.shape[1:]), dtype=inputs.dtype)
 
 
 def as_images(grids: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from radkit import models
 from radkit.boxes import suppression
@@ -72,7 +73,7 @@ def test_boxes_stay_exact_where_maps_are_rounded() -> None:
 def test_scores_leave_background_out_and_padding_has_none() -> None:
     logits = np.log(np.array([[[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]]], np.float32))
     boxes = np.array([[[0, 0, 2, 2], [0, 0, 0, 0]]], np.float32)
-    np.testing.assert_allclose(proposals.Classes()([logits, boxes]), [[[0.2, 0.3], [0, 0]]], rtol=1e-5)
+    np.testing.assert_allclose(proposals.Classes()([logits, boxes]), [[[0.2, 0.3], [0.0, 0.0]]], rtol=1e-5)
 
 
 def test_what_layers_make_of_boxes_is_dealt_to_images_again() -> None:
@@ -110,6 +111,19 @@ def test_r_cnn_sees_its_region_and_nothing_else() -> None:
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
     others[:, 12:14, 14:16] = 5
     assert np.abs(network([others, regions])["logits"] - before).max() > 1e-4
+
+
+@pytest.mark.parametrize("sizes", [(None, None), (None, None, None)])
+def test_r_cnn_takes_images_of_which_no_region_is_given(sizes: tuple[None, ...]) -> None:
+    network = models.build("rcnn", input_shape=(*sizes, 1), num_classes=2, size=8, **TINY)
+    image = np.zeros((2, *(16 for _ in sizes), 1), np.float32)
+    none, one = (np.zeros((2, number, 2 * len(sizes)), np.float32) for number in (0, 1))
+    asked = tf.function(network, reduce_retracing=True)
+    assert asked([image, one])["logits"].shape == (2, 1, 3)
+    for call in (network, asked, tf.function(network, jit_compile=True)):
+        found = call([image, none])
+        assert found["logits"].shape == (2, 0, 3)
+        assert found["boxes"].shape == (2, 0, 2 * len(sizes))
 
 
 def test_masks_are_of_the_boxes_that_are_found() -> None:
