@@ -59,7 +59,7 @@ def decay_factor(half_life_s: float, seconds: float) -> float:
     """
     if not half_life_s > 0:
         raise UnitsError(f"a half-life of {half_life_s} s was given; a positive one is needed")
-    return math.exp2(-seconds / half_life_s)
+    return math.pow(2.0, -seconds / half_life_s)  # math.exp2 came with Python 3.11
 
 
 @part10.silence()

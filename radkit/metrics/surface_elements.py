@@ -38,7 +38,8 @@ def elements(mask: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np
     codes = np.pad(mask, 1).view(np.uint8)
     for axis in reversed(range(mask.ndim)):
         at = (slice(None),) * axis
-        codes = (codes[(*at, slice(None, -1))] << 2 ** (mask.ndim - 1 - axis)) | codes[(*at, slice(1, None))]
+        low, high = (*at, slice(None, -1)), (*at, slice(1, None))
+        codes = (codes[low] << 2 ** (mask.ndim - 1 - axis)) | codes[high]
     table = sizes(spacing)
     at_surface = (table > 0)[codes]
     return surfaces.indices(at_surface), table[codes[at_surface]]

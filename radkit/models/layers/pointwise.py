@@ -67,7 +67,8 @@ def _skips(layer: Any) -> bool:
 
 def _skipped(layer: Any, inputs: Any) -> Any:
     """Returns the places that the kernel sees; they are the same however the layer pads."""
-    return inputs[(slice(None), *(slice(None, None, step) for step in layer.strides))]
+    kept = (slice(None), *(slice(None, None, step) for step in layer.strides))
+    return inputs[kept]
 
 
 def _plain(inputs: Any, kernel: Any) -> Any:

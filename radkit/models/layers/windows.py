@@ -63,7 +63,8 @@ class WindowAttention(keras.layers.Layer):
         x = self._attended(x, windows, mask)
         x = _joined(x, counts, windows)
         x = _rolled(x, shifts)
-        return x[(slice(None), *(slice(0, size) for size in sizes))]
+        kept = (slice(None), *(slice(0, size) for size in sizes))
+        return x[kept]
 
     def _attended(self, x: Any, windows: Sequence[Any], mask: Any) -> Any:
         """Returns (batch, windows, cells, channels) of the same."""
