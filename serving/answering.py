@@ -138,9 +138,13 @@ def check_tasks(request: Any) -> None:
             )
         if task.model_spec.name != first.name:
             refusals.invalid("all tasks of a MultiInferenceRequest must name the same model")
-        if task.model_spec.WhichOneof("version_choice") and task.model_spec.version != first.version:
+        if task.model_spec.WhichOneof("version_choice") and _version(task.model_spec) != _version(first):
             refusals.invalid("all tasks of a MultiInferenceRequest must name the same version")
         key = (task.method_name, task.model_spec.signature_name)
         if key in seen:
             refusals.invalid(f"Duplicate evaluation of signature: {task.model_spec.signature_name[:99]!r}")
         seen.add(key)
+
+
+def _version(spec: Any) -> tuple[str | None, int, str]:
+    return spec.WhichOneof("version_choice"), spec.version.value, spec.version_label

@@ -208,7 +208,7 @@ class Runner:
         name, wanted, _ = key
         try:
             _share(calls, self._run(name, _joined(calls, how.allowed_sizes), wanted))
-        except (models.ModelFailed, ValueError):
+        except Exception:  # noqa: BLE001 - whatever it is, those who joined wait for an answer
             return False  # asked again one by one
         return True
 

@@ -85,6 +85,19 @@ def wanted(config: Any, where: str) -> list[Wanted]:
     return found
 
 
+def once(found: list[Wanted]) -> list[Wanted]:
+    """Returns models of flags and files together.
+
+    Raises:
+        UserError: A name is given twice.
+    """
+    names = [one.name for one in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"model {name} is given twice; each name is one folder")
+    return found
+
+
 def _wanted(config: Any, where: str) -> Wanted:
     name = checked_name(config.name, where)
     if not Path(config.base_path).is_absolute():
@@ -125,17 +138,32 @@ def batching_file(path: Path) -> tuple[settings.Batching, int | None, int | None
     told = parsed(path, messages.BatchingParameters)
     if told.pad_variable_length_inputs:
         raise UserError(f"{path}: pad_variable_length_inputs is refused: images filled up get other answers")
-    largest = told.max_batch_size.value if told.HasField("max_batch_size") else settings.MAX_BATCH_SIZE
+    name, largest = _largest(told, path)
     sizes = tuple(told.allowed_batch_sizes)
-    if largest < 1 or told.batch_timeout_micros.value < 0:
-        raise UserError(f"{path}: max_batch_size must be at least 1 and batch_timeout_micros at least 0")
+    if told.batch_timeout_micros.value < 0:
+        raise UserError(f"{path}: batch_timeout_micros must be at least 0")
     if sizes and (list(sizes) != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] != largest):
-        raise UserError(f"{path}: allowed_batch_sizes must rise and end with max_batch_size, {largest}")
+        raise UserError(f"{path}: allowed_batch_sizes must rise and end with {name}, {largest}")
     return (
         settings.Batching(largest, told.batch_timeout_micros.value / 1e6, sizes),
         _at_least_1(told, "num_batch_threads", path),
         _at_least_1(told, "max_enqueued_batches", path),
     )
+
+
+def _largest(told: Any, path: Path) -> tuple[str, int]:
+    """Returns what says how many examples one run has at most, and that number.
+
+    A call that is larger by itself is one run all the same, where TensorFlow Serving would split it: the answer is the
+    same.
+    """
+    most = _at_least_1(told, "max_batch_size", path) or settings.MAX_BATCH_SIZE
+    run = _at_least_1(told, "max_execution_batch_size", path)
+    if run is None or not told.enable_large_batch_splitting.value:
+        return "max_batch_size", most
+    if run > most:
+        raise UserError(f"{path}: max_execution_batch_size must be at most max_batch_size, {most}, not {run}")
+    return "max_execution_batch_size", run
 
 
 def _at_least_1(told: Any, name: str, path: Path) -> int | None:

@@ -65,16 +65,25 @@ def start(answers: service.Service, state: health.Health, door: Door) -> tuple[g
     )
     if door.tls is not None:
         encryption.context(door.tls)  # gRPC would not tell keys that are none from an address in use
-    address = f"{door.host}:{door.port}"
-    bound = _listen(server, address, door.tls)
+    where = address(door.host, door.port)
+    bound = _listen(server, where, door.tls)
     if not bound:
-        raise UserError(f"{address} cannot be had: in use, or no address of this machine; name another --port")
+        raise UserError(f"{where} cannot be had: in use, or no address of this machine; name another --port")
     if door.socket and _is_taken(door.socket):  # gRPC would take it away from who listens there
         raise UserError(f"--grpc_socket_path {door.socket} is in use; name another, or end the server that has it")
     if door.socket and not _listen(server, f"unix:{door.socket}", door.tls):
         raise UserError(f"--grpc_socket_path {door.socket} cannot be had; name a path that can be written")
     server.start()
     return server, bound
+
+
+def address(host: str, port: int) -> str:
+    """Returns a host and its port as one text.
+
+    >>> address("127.0.0.1", 8500), address("::1", 8500)
+    ('127.0.0.1:8500', '[::1]:8500')
+    """
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _is_taken(path: str) -> bool:

@@ -11,6 +11,7 @@ FIELDS: dict[str, tuple[tuple[str, int, str], ...]] = {
     "google.protobuf.Any": (("type_url", 1, "string"), ("value", 2, "bytes")),
     "google.protobuf.Int64Value": (("value", 1, "int64"),),
     "google.protobuf.StringValue": (("value", 1, "string"),),
+    "google.protobuf.BoolValue": (("value", 1, "bool"),),
     "tensorflow.Dim": (("size", 1, "int64"), ("name", 2, "string")),
     "tensorflow.TensorShapeProto": (("dim", 2, "[tensorflow.Dim]"), ("unknown_rank", 3, "bool")),
     "tensorflow.TensorProto": (
@@ -161,6 +162,8 @@ FIELDS: dict[str, tuple[tuple[str, int, str], ...]] = {
         ("num_batch_threads", 4, "google.protobuf.Int64Value"),
         ("thread_pool_name", 5, "google.protobuf.StringValue"), ("allowed_batch_sizes", 6, "[int64]"),
         ("pad_variable_length_inputs", 7, "bool"),
+        ("enable_large_batch_splitting", 8, "google.protobuf.BoolValue"),
+        ("max_execution_batch_size", 9, "google.protobuf.Int64Value"),
     ),
     "tensorflow.serving.SSLConfig": (
         ("server_key", 1, "string"), ("server_cert", 2, "string"), ("custom_ca", 3, "string"),

@@ -124,6 +124,9 @@ class Model:
             found = self.loaded.run(feeds, [gives[key] for key in wanted], timeout_s)
         except tf.errors.OpError as error:
             raise ModelFailed(_words(error.message), int(error.error_code)) from error
+        except UnicodeDecodeError as error:  # the error's words hold the request's own bytes, and its code is lost
+            words = bytes(error.object).decode(errors="replace")
+            raise ModelFailed(_words(words), tf.errors.INVALID_ARGUMENT) from None
         return {key: found[gives[key]] for key in wanted}
 
 

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from scipy import ndimage
 
 from radkit.dicom import luts, part10
-from radkit.dicom.annotations import written
+from radkit.dicom.annotations import AnnotationError, written
 from radkit.dicom.volumes import Volume
 
 SINGLE, SEVERAL = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.7.4"
@@ -77,13 +77,14 @@ def write_capture(
         when: Date and time that the file says it was made at; now if not given.
 
     Raises:
-        AnnotationError: The image cannot be read again or shown.
+        AnnotationError: The image cannot be read again or shown, or has no UID of its study or series.
     """
     slices = key_slices(mask, boxes, len(volume.stored))
     if not slices:
         return False
     headers = {str(one.SOPInstanceUID): one for one in written.headers(volume)}
     sources = [headers[volume.instance_uids[k]] for k in slices]
+    _check_named(sources[0])
     shown = [] if mask is None else names
     # A name has one colour, whether it is of a mask or of a box.
     labels = list(dict.fromkeys([*shown, *(box["label"] for box in boxes)]))
@@ -94,6 +95,13 @@ def write_capture(
     except part10.MALFORMED as error:  # a PixelError, too
         raise written.impossible("secondary capture", error) from error
     return True
+
+
+def _check_named(source: Dataset) -> None:
+    """Refuses an image that no other can name."""
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+        if not source.get(keyword):
+            raise AnnotationError(f"no secondary capture can be made of these headers (they have no {keyword})")
 
 
 def key_slices(mask: np.ndarray | None, boxes: Sequence[Mapping[str, Any]], count: int) -> list[int]:

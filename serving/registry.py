@@ -73,6 +73,7 @@ class Loading:
     Attributes:
         load: Loads a version: (name, base, version) to the model and its runner, warmed up.
         told: Is told of each version that became available.
+        changed: Is called whenever versions may have come or gone.
         max_retries: How often one that failed is tried again, though its files did not change.
         retry_interval_s: Seconds between.
         labels_ahead: Whether labels may name versions that are not available.
@@ -80,6 +81,7 @@ class Loading:
 
     load: Callable[[str, Path, int], tuple[models.Model, batching.Runner]]
     told: Callable[[str, int], None] = lambda name, version: None
+    changed: Callable[[], None] = lambda: None
     max_retries: int = 5
     retry_interval_s: float = 60.0
     labels_ahead: bool = False
@@ -207,6 +209,7 @@ class Registry:
                 self._take_up(look)
             self._labels = {one.name: dict(one.labels) for one in wanted if one.labels}
             self._let_go_models()
+            self._loading.changed()
             return []
 
     def hold(self, name: str, model: models.Model, runner: batching.Runner) -> None:
@@ -222,6 +225,7 @@ class Registry:
             for one in (self._wanted or {}).values():
                 look = self._look(one)
                 self._take_up(look)
+                self._loading.changed()
                 problems += look.problems
             return problems
 

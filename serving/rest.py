@@ -14,6 +14,7 @@ import json
 import re
 import socket
 import threading
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -59,6 +60,7 @@ _STATUS = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
+_LAST_VERSION = 2**63 - 1  # a ModelSpec has 64 bits for it
 _METHODS = {":predict": "Predict", ":classify": "Classify", ":regress": "Regress", "/metadata": "GetModelMetadata"}
 
 
@@ -101,10 +103,11 @@ class Server(http.server.ThreadingHTTPServer):
         self.connections = connections.Connections(door.threads)
         self.ending = False
         self._context = encryption.context(door.tls) if door.tls else None
-        if ":" in door.host:
+        host = door.host.strip("[]")
+        if ":" in host:
             self.address_family = socket.AF_INET6
         try:
-            super().__init__((door.host, door.port), _Handler)
+            super().__init__((host, door.port), _Handler)
         except OSError as error:
             raise UserError(
                 f"{door.host}:{door.port} cannot be had: {error.strerror}; name another --rest_api_port"
@@ -177,8 +180,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Answers states, metadata and figures."""
         if not self._read_over():
             return
-        path = self.path.partition("?")[0]
-        answers = self.server.answers
+        path, answers = self._path(), self.server.answers
         if path == self.server.door.monitoring and answers.figures is not None:
             self._send(200, answers.figures.page().encode(), counters.CONTENT_TYPE)
             return
@@ -214,9 +216,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.request_version = self.protocol_version  # of what is no HTTP none is known, and the answer is in ours
         self._send(code, _error(HTTPStatus(code).phrase), "application/json")
 
+    def _path(self) -> str:
+        """Returns what is asked for; the server's own address may stand before it (RFC 9112, section 3.2.2)."""
+        return re.sub(r"^https?://[^/?]*", "", self.path, flags=re.IGNORECASE).partition("?")[0]
+
     def _read_over(self) -> bool:
         """Reads a body that says nothing here: left unread it would be taken for the next request."""
-        has_one = "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
+        told = set(self.headers.get_all("Content-Length", ["0"]))
+        has_one = "Transfer-Encoding" in self.headers or told != {"0"}
         return not has_one or self._body() is not None
 
     def _body(self) -> bytes | None:
@@ -233,7 +240,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return body
 
     def _answer(self, body: bytes) -> None:
-        answers, path = self.server.answers, self.path.partition("?")[0]
+        answers, path = self.server.answers, self._path()
         found = _PATH.fullmatch(path)
         if not found or (self.command == "POST") != (found["verb"] or "/").startswith(":"):
             code = 400 if path.startswith("/v1/") else 404
@@ -275,13 +282,14 @@ def _error(words: str) -> bytes:
 
 
 def _reply(answers: service.Service, found: re.Match[str], body: bytes, told: audit.Told) -> bytes:
-    spec = messages.of("tensorflow.serving.ModelSpec")(name=found["name"])
+    spec = messages.of("tensorflow.serving.ModelSpec")(name=urllib.parse.unquote(found["name"]))
     if found["version"]:
-        if len(found["version"]) > 18:
-            refusals.invalid("no version has a number of so many digits")
-        spec.version.value = int(found["version"])
+        digits = found["version"].lstrip("0") or "0"
+        if len(digits) > 19 or int(digits) > _LAST_VERSION:
+            refusals.invalid(f"no version has a number beyond {_LAST_VERSION}")
+        spec.version.value = int(digits)
     if found["label"]:
-        spec.version_label = found["label"]
+        spec.version_label = urllib.parse.unquote(found["label"])
     verb = found["verb"]
     if verb is None:
         return _json(_states(answers.states(spec, told)))

@@ -36,6 +36,9 @@ def read(headers: Message, source: BufferedIOBase, most: int) -> bytes | None:
 
 
 def _chunked(headers: Message) -> bool:
+    for name in ("Transfer-Encoding", "Content-Length"):
+        if len(headers.get_all(name, [])) > 1:
+            raise NoBody(400, f"a request has one {name} only")
     coding = headers.get("Transfer-Encoding", "").strip().lower()
     if coding not in ("", "chunked"):
         raise NoBody(501, "Transfer-Encoding may be chunked or left out")

@@ -167,16 +167,20 @@ def example(told: Any, into: Any) -> None:
     """Fills a tf.Example from `{"feature": value or list}`.
 
     Raises:
-        Refusal: It is no object, or a value is no number, text or bytes, or a list is mixed.
+        Refusal: It is no object, a name is no text, a value is no number, truth value, text or bytes, or a list is
+            mixed.
     """
     if not isinstance(told, dict):
         refusals.invalid("an example must be an object of features")
     for name, value in told.items():
         values = value if isinstance(value, list) else [value]
-        feature = into.features.feature[name]
+        try:
+            feature = into.features.feature[name]
+        except UnicodeEncodeError:
+            refusals.invalid("a feature's name holds half a character; UTF-8 cannot say it")
         kinds = {type(one) for one in values}
-        if kinds <= {int} and values:
-            _filled(name, feature.int64_list, values)
+        if kinds <= {int, bool} and values:
+            _filled(name, feature.int64_list, [int(one) for one in values])
         elif kinds <= {int, float} and values:
             _filled(name, feature.float_list, values)
         else:

@@ -32,10 +32,19 @@ _REFUSED = {
     "num_tflite_pools": "only SavedModels are served",
     "num_tflite_interpreters_per_pool": "only SavedModels are served",
     "xla_cpu_compilation_enabled": "compiled graphs would be made anew for each size of image",
+    "xla_gpu_compilation_enabled": "compiled graphs would be made anew for each size of image",
+    "enable_per_model_batching_parameters": "use --autotune, which stores what is best beside each version",
     "mixed_precision": "an answer must be the one that was evaluated; export with another precision instead",
     "enable_profiler": "the profiler would show what is in memory",
     "skip_initialize_tpu": "TPUs are not served from",
 }
+# Those that may stand without a value: read as texts they would take the flag that follows for theirs.
+_SWITCHES = {
+    "flush_filesystem_caches", "remove_unused_fields_from_bundle_metagraph", "enable_grpc_healthcheck_service",
+    "enable_serialization_as_tensor_content", "enable_signature_method_name_check",
+    "servable_versions_always_present", "use_alts_credentials", "prefer_tflite_model", "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled", "enable_per_model_batching_parameters", "enable_profiler", "skip_initialize_tpu",
+}  # fmt: skip
 _FLAGS = "of tensorflow_model_server"
 
 
@@ -45,10 +54,12 @@ def define(values: flags.FlagValues) -> None:
     _models(values)
     _doors(values)
     _running(values)
-    for name, why in _WITHOUT_EFFECT.items():
-        flags.DEFINE_string(name, None, f"Without effect: {why}.", flag_values=values)
-    for name, why in _REFUSED.items():
-        flags.DEFINE_string(name, None, f"Refused: {why}.", flag_values=values)
+    for told, reasons in (("Without effect", _WITHOUT_EFFECT), ("Refused", _REFUSED)):
+        for name, why in reasons.items():
+            if name in _SWITCHES:
+                flags.DEFINE_boolean(name, None, f"{told}: {why}.", flag_values=values)
+            else:
+                flags.DEFINE_string(name, None, f"{told}: {why}.", flag_values=values)
 
 
 def _own(values: flags.FlagValues) -> None:
@@ -82,7 +93,7 @@ def _models(values: flags.FlagValues) -> None:
     _number(values, "model_config_file_poll_wait_seconds", 0, "Seconds between looks at that file; 0: never again.")
     _number(values, "file_system_poll_wait_seconds", 1, "Seconds between looks for versions; 0: never again.")
     _number(values, "max_num_load_retries", 5, "How often a version that cannot be loaded is tried again.")
-    _number(values, "load_retry_interval_micros", 60_000_000, "Microseconds between these tries.")
+    _number(values, "load_retry_interval_micros", 60_000_000, "Microseconds between these tries; below 0: none.", None)
     flags.DEFINE_boolean(
         "allow_version_labels_for_unavailable_models", False, "Let labels name versions that are not available.",
         flag_values=values,
@@ -132,7 +143,7 @@ def _running(values: flags.FlagValues) -> None:
 
 
 def _number(
-    values: flags.FlagValues, name: str, default: int, told: str, least: int = 0, most: int | None = None
+    values: flags.FlagValues, name: str, default: int, told: str, least: int | None = 0, most: int | None = None
 ) -> None:
     flags.DEFINE_integer(name, default, told, flag_values=values, lower_bound=least, upper_bound=most)
 
@@ -144,7 +155,7 @@ def check(values: flags.FlagValues) -> None:
         UserError: It names the flag and the reason.
     """
     for name, why in _REFUSED.items():
-        if values[name].value not in (None, "", "false", "False", "0"):
+        if values[name].value not in (None, False, "", "0"):
             raise UserError(f"--{name} {_FLAGS} is not to be had here: {why}")
     if values["saved_model_tags"].value != "serve":
         raise UserError(f"--saved_model_tags={values['saved_model_tags'].value}: only the tag serve is served")
@@ -162,17 +173,18 @@ def wanted(values: flags.FlagValues) -> list[configs_text.Wanted]:
     Raises:
         UserError: A text that is no NAME=FOLDER, a name given twice, a file that cannot be read.
     """
-    found = [configs_text.Wanted(name, folder) for name, folder in parse_models(values["model"].value).items()]
+    found = by_name(values)
     if values["model_config_file"].value:
         found += configs_text.models_file(Path(values["model_config_file"].value))
     elif values["model_base_path"].value:
         name = configs_text.checked_name(values["model_name"].value, "--model_name")
         found.append(configs_text.Wanted(name, Path(values["model_base_path"].value)))
-    names = [one.name for one in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"model {name} is given twice; each name is one folder")
-    return found
+    return configs_text.once(found)
+
+
+def by_name(values: flags.FlagValues) -> list[configs_text.Wanted]:
+    """Returns the models of --model; errors as `wanted`."""
+    return [configs_text.Wanted(name, folder) for name, folder in parse_models(values["model"].value).items()]
 
 
 def parse_models(given: list[str]) -> dict[str, Path]:

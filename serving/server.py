@@ -112,7 +112,7 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     server, port = endpoints.start(parts.answers, parts.state, _door(values, parts))
     serves.set()
     web = _web(values, parts)
-    told.append(_teller(f"{values['host'].value}:{port}", parts.state))
+    told.append(_teller(endpoints.address(values["host"].value, port), parts.state))
     for name, version in ready:
         told[-1](name, version)
     watcher = _watcher(values, parts.served)
@@ -151,14 +151,16 @@ def _parts(values: flags.FlagValues, told: Callable[[str, int], None]) -> _Parts
         registry.Loading(
             _loader(values, figures),
             told,
+            lambda: state.changed(),
             values["max_num_load_retries"].value,
             values["load_retry_interval_micros"].value / 1e6,
             values[ahead].value or values["force_allow_any_version_labels_for_unavailable_models"].value,
         )
     )
+    state = health.Health(lambda: all(served.available().values()))
     max_bytes = min(values["max_message_mib"].value << 20, protocol.MAX_BYTES)
     answers = service.Service(served, max_bytes, figures, log)
-    return _Parts(served, answers, health.Health(lambda: all(served.available().values())), figures)
+    return _Parts(served, answers, state, figures)
 
 
 def _loader(
@@ -226,7 +228,7 @@ def _web(values: flags.FlagValues, parts: _Parts) -> rest.Server | None:
             values["rest_api_enable_cors_support"].value,
         ),
     )
-    program.say(f"REST API on {values['host'].value}:{server.server_address[1]}")
+    program.say(f"REST API on {endpoints.address(values['host'].value, server.server_address[1])}")
     return server
 
 
@@ -237,6 +239,7 @@ def _watcher(values: flags.FlagValues, served: registry.Registry) -> watching.Wa
         values["file_system_poll_wait_seconds"].value,
         Path(config) if config else None,
         values["model_config_file_poll_wait_seconds"].value,
+        serve_flags.by_name(values),
     )
 
 

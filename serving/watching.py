@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from radkit.errors import UserError
@@ -22,12 +22,18 @@ class Watcher:
         folders_s: Seconds between looks at the folders; 0 never looks again.
         config: `models.config`, or None.
         config_s: Seconds between looks at it; 0 never reads it again.
+        beside: Models that are served whatever it says.
     """
 
     def __init__(
-        self, served: registry.Registry, folders_s: float, config: Path | None = None, config_s: float = 0.0
+        self,
+        served: registry.Registry,
+        folders_s: float,
+        config: Path | None = None,
+        config_s: float = 0.0,
+        beside: Sequence[configs_text.Wanted] = (),
     ) -> None:
-        self._served, self._config = served, config
+        self._served, self._config, self._beside = served, config, beside
         self._read = config.read_bytes() if config else b""
         self._refused_at: float | None = None
         self._ended = threading.Event()
@@ -66,7 +72,9 @@ class Watcher:
             if now == self._read and not is_due:
                 return
             self._read = now
-            problems = self._served.configure(configs_text.models_file(self._config))
+            problems = self._served.configure(
+                configs_text.once([*self._beside, *configs_text.models_file(self._config)])
+            )
         except (OSError, UserError) as error:
             problems = [f"{self._config} is not taken up: {error}"]
         self._refused_at = time.monotonic() if problems else None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+import tensorflow as tf
 from google.protobuf import descriptor_pb2
 from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
@@ -47,6 +48,19 @@ def test_examples_are_classified(server: running.Running) -> None:
 def test_examples_are_regressed(server: running.Running) -> None:
     reply = server.stub.Regress(asking(regression_pb2.RegressionRequest, (1, 2), (3, 4)), timeout=60)
     assert [one.value for one in reply.result.regressions] == [6.0, 14.0]
+
+
+@pytest.mark.parametrize("timeout_s", [None, 60])
+def test_bytes_that_are_no_text_are_refused_as_what_is_no_example_is(
+    server: running.Running, timeout_s: float | None
+) -> None:
+    asked = running.request(signature_name="classify")
+    asked.inputs["inputs"].CopyFrom(tf.make_tensor_proto([b"\xff\xfe\x28"]))
+    del asked.inputs["x"]
+    with pytest.raises(grpc.RpcError) as caught:
+        server.stub.Predict(asked, timeout=timeout_s)
+    assert caught.value.code() == CODE.INVALID_ARGUMENT
+    assert "Could not parse example" in caught.value.details()
 
 
 def test_what_examples_share_is_part_of_each(server: running.Running) -> None:
@@ -126,6 +140,22 @@ def test_several_tasks_answer_the_same_examples(server: running.Running) -> None
 )
 def test_tasks_that_no_model_can_answer_are_refused(server, tasks, code: grpc.StatusCode) -> None:
     assert refused(server.stub.MultiInference, multi(*tasks))[0] == code
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [({}, {"version_label": "a"}), ({"version_label": "a"}, {"version_label": "b"})]
+)
+def test_tasks_of_other_versions_are_refused(server, first: dict[str, str], second: dict[str, str]) -> None:
+    server.served._labels = {"m": {"a": 3, "b": 3}}
+    asked = multi(("m", "classify", CLASSIFY), ("m", "regress", REGRESS))
+    for task, spec in zip(asked.tasks, (first, second)):
+        for key, value in spec.items():
+            setattr(task.model_spec, key, value)
+    code, words = refused(server.stub.MultiInference, asked)
+    assert code == CODE.INVALID_ARGUMENT
+    assert "the same version" in words
+    asked.tasks[0].model_spec.version_label = asked.tasks[1].model_spec.version_label
+    assert len(server.stub.MultiInference(asked, timeout=60).results) == 2
 
 
 @pytest.mark.parametrize("package", ["grpc.reflection.v1", "grpc.reflection.v1alpha"])

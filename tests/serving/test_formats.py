@@ -197,6 +197,18 @@ def test_names_in_the_pixels_are_told_as_the_images_have_them(
     assert pydicom.dcmread(tmp_path / "out" / answers.CAPTURE).BurnedInAnnotation == said
 
 
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
+def test_images_that_none_can_name_get_no_capture(keyword: str, tmp_path: Path) -> None:
+    volume = ct(tmp_path / "ct")
+    for path in (tmp_path / "ct").iterdir():
+        dataset = pydicom.dcmread(path)
+        delattr(dataset, keyword)
+        dataset.save_as(path)
+    with pytest.raises(annotations.AnnotationError, match=f"have no {keyword}"):
+        put(volume, tmp_path / "out", {"mask": drawn(volume)[None]}, ("json", "capture"))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools are not installed")
 @pytest.mark.parametrize("body", ["CHEST", "KNEE", ""])
 @pytest.mark.parametrize("side", [{}, {"Laterality": "L"}, {"Laterality": "", "ImageLaterality": "R"}])

@@ -302,6 +302,21 @@ def test_a_call_that_fails_spoils_no_others(tmp_path: Path) -> None:
     model.close()
 
 
+def test_who_joined_a_run_that_fails_unforeseen_is_answered(base: Path) -> None:
+    model = models.load(base)
+    whole = model.run
+
+    def small(name: str, inputs: dict[str, np.ndarray], *more: object) -> dict[str, np.ndarray]:
+        if len(inputs["x"]) > 2:
+            raise MemoryError("no room for all of them")
+        return whole(name, inputs, *more)
+
+    object.__setattr__(model, "run", small)
+    found, _ = _together(model, settings.Batching(64, measured=True), 4)
+    assert [float(y[0, 0]) for y in found] == [0, 2, 4, 6]  # type: ignore[index]
+    model.close()
+
+
 def test_joining_goes_on_only_where_it_is_cheaper() -> None:
     for cost_s, pays in ((0.5, True), (0.99, False), (3.0, False), (float("inf"), False)):
         trial, ways = trials.Trial(), []

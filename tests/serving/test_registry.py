@@ -346,6 +346,22 @@ def test_the_watcher_takes_up_folders_and_the_configuration_file(
             watcher.stop()
 
 
+def test_models_of_flags_stay_when_the_configuration_file_changes(base: Path, tmp_path: Path) -> None:
+    config, flagged = tmp_path / "models.config", Wanted("f", base)
+    one = 'config {{ name: "{}" base_path: "{}" }}'.format
+    config.write_text(f"model_config_list {{ {one('m', base)} }}")
+    with running.running([flagged, *configs_text.models_file(config)]) as server:
+        watcher = watching.Watcher(server.served, 0.0, config, 0.05, [flagged])
+        try:
+            config.write_text(f"model_config_list {{ {one('n', base)} }}")
+            wait_for(lambda: server.served.available() == {"f": [1], "n": [1]})
+            config.write_text(f"model_config_list {{ {one('f', base)} }}")  # twice: left aside
+            wait_for(lambda: watcher._refused_at is not None)
+            assert server.served.available() == {"f": [1], "n": [1]}
+        finally:
+            watcher.stop()
+
+
 def test_a_configuration_that_was_refused_is_tried_again(
     saved: dict[int, Path], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow.core.example import example_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving import rest_json, signatures
@@ -98,7 +99,9 @@ def test_states_and_metadata_are_told(server: running.Running) -> None:
     [
         ("/v1/models/no:predict", {"instances": [[1, 2]]}, 404, "no model 'no'"),
         ("/v1/models/m/versions/9:predict", {"instances": [[1, 2]]}, 404, "served as version 3"),
-        (f"/v1/models/m/versions/{'9' * 30}:predict", {"instances": [[1, 2]]}, 400, "digits"),
+        (f"/v1/models/m/versions/{'9' * 30}:predict", {"instances": [[1, 2]]}, 400, "beyond"),
+        (f"/v1/models/m/versions/{2**63}:predict", {"instances": [[1, 2]]}, 400, "beyond"),
+        (f"/v1/models/m/versions/{2**63 - 1}:predict", {"instances": [[1, 2]]}, 404, "served as version 3"),
         ("/v1/models/m/labels/no:predict", {"instances": [[1, 2]]}, 400, "version label"),
         ("/v1/models/m:guess", {}, 400, "Malformed request"),
         ("/v1/models/m", {}, 400, "Malformed request"),
@@ -119,6 +122,7 @@ def test_states_and_metadata_are_told(server: running.Running) -> None:
         ("/v1/models/m:predict", {"signature_name": 1, "instances": [[1, 2]]}, 400, "text"),
         ("/v1/models/m:classify", {"examples": []}, 400, "not empty"),
         ("/v1/models/m:classify", {"examples": [{"x": [1, None]}]}, 400, "feature|takes texts"),
+        ("/v1/models/m:classify", b'{"examples": [{"\\ud800": 1}]}', 400, "half a character"),
         ("/v1/models/m:regress", {"signature_name": "serving_default", "examples": [{"x": 1}]}, 400, "cannot regress"),
     ],
 )
@@ -175,6 +179,46 @@ def test_a_body_that_nobody_asked_for_is_no_request(server: running.Running) -> 
         assert reply.status == (405 if method == "OPTIONS" else 200)
         reply.read()
     made.close()
+
+
+def test_the_servers_address_may_stand_before_the_path(server: running.Running) -> None:
+    made = http.client.HTTPConnection(server.web, timeout=30)
+    for path, status in (("/v1/models/m?a=b", 200), (MONITORING_PATH, 200), ("/v1/models/other", 404), ("", 404)):
+        made.request("GET", f"http://{server.web}{path}")
+        reply = made.getresponse()
+        assert reply.status == status
+        reply.read()
+    made.close()
+
+
+@pytest.mark.parametrize("lengths", [(b"0", b"34"), (b"34", b"0"), (b"34", b"35")])
+def test_a_request_of_two_lengths_is_refused(server: running.Running, lengths: tuple[bytes, bytes]) -> None:
+    host, port = server.web.split(":")
+    head = b"GET /v1/models/m HTTP/1.1\r\nContent-Length: %s\r\nContent-Length: %s\r\n\r\n" % lengths
+    with socket.create_connection((host, int(port)), timeout=30) as made:
+        made.sendall(head + b"GET /v1/models/other HTTP/1.1\r\n\r\n")
+        made.shutdown(socket.SHUT_WR)
+        with made.makefile("rb") as reply:
+            told = reply.read()
+    assert told.startswith(b"HTTP/1.1 400 ")
+    assert told.count(b"HTTP/1.1") == 1, "what follows is no second request"
+
+
+def test_names_and_labels_may_be_written_in_percents(server: running.Running) -> None:
+    server.served._labels = {"m": {**server.served._labels["m"], "a b/c": 3}}
+    body = {"instances": [[1, 2]]}
+    answer = (200, {"predictions": [[2.0, 4.0]]})
+    assert server.ask("/v1/models/%6D:predict", body) == answer
+    assert server.ask("/v1/models/m/labels/a%20b%2Fc:predict", body) == answer
+    assert server.ask(f"/v1/models/m/versions/{3:030}:predict", body) == answer
+
+
+def test_truth_values_of_examples_are_numbers(server: running.Running) -> None:
+    asked = {"examples": [{"x": [1.0, 2.0], "flag": True, "flags": [False, True]}]}
+    assert server.ask("/v1/models/m:regress", asked) == (200, {"results": [6.0]})
+    made = example_pb2.Example()
+    rest_json.example({"flags": [False, True]}, made)
+    assert list(made.features.feature["flags"].int64_list.value) == [0, 1]
 
 
 def test_who_asks_first_is_told_to_go_on(server: running.Running) -> None:

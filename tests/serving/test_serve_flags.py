@@ -12,6 +12,8 @@ from radkit.errors import UserError
 from serving import autotune, configs_text, models, serve_flags, server, settings, warm_up
 from tests.serving import running
 
+SPLIT = "enable_large_batch_splitting { value: true }"
+
 
 def given(*words: str) -> flags.FlagValues:
     values = copy.deepcopy(serve_flags.FLAGS)
@@ -56,6 +58,18 @@ def test_flags_of_tensorflow_model_server_are_understood() -> None:
     assert told == {"grpc.max_connection_age_ms": 5, "grpc.a": "b"}
 
 
+def test_switches_may_stand_without_a_value() -> None:
+    values = given(
+        "--model=a=/x", "--enable_grpc_healthcheck_service", "--port", "8511", "--load_retry_interval_micros=-1",
+        "--enable_profiler=false", "--noprefer_tflite_model",
+    )  # fmt: skip
+    serve_flags.check(values)
+    assert (values["port"].value, values["load_retry_interval_micros"].value) == (8511, -1)
+    for name in ("xla_gpu_compilation_enabled", "enable_per_model_batching_parameters", "prefer_tflite_model"):
+        with pytest.raises(UserError, match=f"--{name} of tensorflow_model_server is not"):
+            serve_flags.check(given("--model=a=/x", f"--{name}"))
+
+
 def test_models_config_is_read(tmp_path: Path) -> None:
     (tmp_path / "models.config").write_text("""
         model_config_list {
@@ -95,10 +109,17 @@ def test_batching_and_monitoring_files_are_read(tmp_path: Path) -> None:
         ("allowed_batch_sizes: 4", "end with max_batch_size"),
         ("num_batch_threads { value: 0 }", "at least 1"),
         ("max_batch_size { value: 0 }", "at least 1"),
+        ("batch_timeout_micros { value: -1 }", "at least 0"),
+        (f"max_batch_size {{ value: 8 }} {SPLIT} max_execution_batch_size {{ value: 9 }}", "at most max_batch_size, 8"),
+        (f"{SPLIT} max_execution_batch_size {{ value: 4 }} allowed_batch_sizes: 8", "max_execution_batch_size, 4"),
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=words):
             configs_text.batching_file(file)
+    file.write_text(f"{SPLIT} max_execution_batch_size {{ value: 4 }} allowed_batch_sizes: 2 allowed_batch_sizes: 4")
+    assert configs_text.batching_file(file)[0] == settings.Batching(4, 0.0, (2, 4))
+    file.write_text("max_execution_batch_size { value: 4 }")  # says nothing where nothing is split
+    assert configs_text.batching_file(file)[0] == settings.Batching()
     file.write_text("prometheus_config { enable: true }")
     assert configs_text.monitoring_file(file) == "/monitoring/prometheus/metrics"
     file.write_text('prometheus_config { enable: true path: "/figures" }')

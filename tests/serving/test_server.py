@@ -1,3 +1,4 @@
+import copy
 import os
 import random
 import re
@@ -25,7 +26,7 @@ from tensorflow_serving.apis import (
 )
 
 from radkit.errors import UserError
-from serving import endpoints, health, messages, models, registry, server, service
+from serving import endpoints, health, messages, models, registry, rest, serve_flags, server, service
 from tests.serving.conftest import MAX_MESSAGE_BYTES
 
 X = np.array([[1.0, -2.0, 3.5]], np.float32)
@@ -261,6 +262,46 @@ def test_wrong_use_is_one_line_and_status_2(flags: list[str], words: str, capsys
     printed = capsys.readouterr().err
     assert words in printed
     assert printed.count("\n") == 1
+
+
+def test_watchers_are_told_when_the_last_version_goes_and_when_one_comes(
+    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Context:
+        def add_callback(self, _: Callable[[], None]) -> bool:
+            return True
+
+    monkeypatch.setattr(server.gc, "freeze", lambda: None)
+    values = copy.deepcopy(server.FLAGS)
+    values(["radkit serve", f"--model=m={tmp_path}"])
+    parts, told = server._parts(values, lambda name, version: None), []
+    shutil.copytree(exports / "classify" / "1", tmp_path / "1")
+    assert parts.served.configure(serve_flags.wanted(values)) == []
+    parts.state.watch(b"", Context(), told.append)
+    (tmp_path / "1").rename(tmp_path / "away")
+    parts.served.refresh()
+    (tmp_path / "away").rename(tmp_path / "1")
+    parts.served.refresh()
+    assert told == [b"\x08\x01", b"\x08\x02", b"\x08\x01"]
+    parts.served.close()
+
+
+def test_addresses_of_ipv6_are_listened_on(loaded: dict[str, models.Model]) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    for host in ("::1", "[::1]"):
+        started, port = server.start(loaded, host, 0, workers=1, max_message_bytes=1 << 20)
+        with grpc.insecure_channel(f"[::1]:{port}", options=[("grpc.enable_http_proxy", 0)]) as opened:
+            assert opened.unary_unary(messages.HEALTH_CHECK)(b"", timeout=60) == b"\x08\x01"
+        started.stop(None).wait()
+        answers = service.Service(registry.Registry(registry.Loading(lambda *where: pytest.fail("nothing is loaded"))))
+        web = rest.Server(answers, rest.Door(host, 0))
+        assert web.server_address[0] == "::1"
+        web.shutdown()
+        web.server_close()
 
 
 def test_a_socket_in_use_is_refused(loaded: dict[str, models.Model], tmp_path: Path) -> None:
