@@ -4,7 +4,6 @@ A setting that another one makes meaningless is refused, too: who sets it expect
 """
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
 from radkit.errors import UserError, did_you_mean
@@ -20,6 +19,7 @@ _LEAST = (
     ("unlabelled", ("batch_size",), 1),
     ("unlabelled", ("weight", "ramp_steps", "noise"), 0),
 )
+_MOST = 2**31 - 1  # what TensorFlow counts in 64 bits and computes in float32 is far from its ends
 _METHODS = ("mean_teacher", "pseudo_labels")
 # Fields that are read where another field of their section has one of these values, and nowhere else.
 _ONLY_OF: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
@@ -43,6 +43,8 @@ def check(experiment: "Experiment") -> None:
             value = getattr(getattr(experiment, section), name)
             if value < least:
                 raise UserError(f"{section}.{name} must be at least {least}, not {value}")
+            if value > _MOST:
+                raise UserError(f"{section}.{name} must be at most {_MOST}, not {value}")
     for section, fields, other, values in _ONLY_OF:
         _check_only_of(section, getattr(experiment, section), fields, other, values)
     _check_optimizer(experiment.optimizer)
@@ -171,8 +173,8 @@ def _check_weights(sampling: "Sampling", data: "Data") -> None:
             raise UserError(
                 f"trainer.sampling.weights: {name!r} is none of {', '.join(names)}{did_you_mean(name, names)}"
             )
-        if not 0 <= weight < float("inf"):
-            raise UserError(f"trainer.sampling.weights[{name!r}] must be a number from 0 on, not {weight}")
+        if not _is_number(weight) or weight < 0:
+            raise UserError(f"trainer.sampling.weights[{name!r}] must be a number from 0 on, not {weight!r}")
 
 
 def _check_rates(experiment: "Experiment") -> None:
@@ -181,9 +183,12 @@ def _check_rates(experiment: "Experiment") -> None:
         if any(not pattern.strip() for pattern in patterns):
             raise UserError(f"{name} must have patterns of layers' names, as 'conv1*'; one of them is empty")
     for pattern, share in experiment.optimizer.rates.items():
-        is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
-        if not is_number or not 0 < share < math.inf:
+        if not _is_number(share) or share <= 0:
             raise UserError(
                 f"optimizer.rates: {pattern!r} must have a share of the learning rate above 0, not {share!r}; "
                 "layers that do not learn at all go into model.freeze"
             )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -147,9 +147,9 @@ def experiments(draw):
         data=config.Data(draw(st.sampled_from("abc")), ("radiograph", "volume")[rank - 2], **some),
         model=config.Model(draw(WORDS), draw(st.dictionaries(WORDS, PLAIN, max_size=3))),
         task=config.Task(draw(WORDS)),
-        optimizer=config.Optimizer(learning_rate=draw(st.floats(0, 1e300))),
+        optimizer=config.Optimizer(learning_rate=draw(st.floats(0, 2**31 - 1))),
         augment=config.Augment(flip=draw(st.just(()) | st.tuples(*[st.booleans()] * rank))),
-        trainer=config.Trainer(steps=draw(st.integers(1, 10**30)), deterministic=draw(st.booleans())),
+        trainer=config.Trainer(steps=draw(st.integers(1, 2**31 - 1)), deterministic=draw(st.booleans())),
     )
 
 

@@ -40,6 +40,13 @@ def loaded(data: dict[str, Any], sampling: dict[str, Any], **trainer: Any) -> co
             "'yess' is none of no, yes .*did you mean 'yes'",
         ),
         (LABELS, {"records": "weighted", "weights": {"yes": -1.0}}, {}, r"weights\['yes'\] must be a number from 0"),
+        (LABELS, {"records": "weighted", "weights": {"yes": "x"}}, {}, r"weights\['yes'\] must be a number .* not 'x'"),
+        (
+            LABELS,
+            {"records": "weighted", "weights": {"yes": None}},
+            {},
+            r"weights\['yes'\] must be a number .* not None",
+        ),
         ({"mask_labels": ("a",)}, {"class_weights": "balanced"}, {}, "needs data.label of the kind class or ordinal"),
         ({}, {}, {"cache_gib": -1.0}, "trainer.cache_gib must be at least 0"),
         ({}, {}, {"most_boxes": 0}, "trainer.most_boxes must be at least 1"),

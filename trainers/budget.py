@@ -61,7 +61,7 @@ class Budget:
         self._since = clock()
         self._validation = self._page = math.nan
         self._last_validation = first_step
-        self.total = max(guess, first_step + 1)
+        self.total = self._whole(max(guess, first_step + 1))
         self._next_validation = first_step + every
         self._next_check = first_step + 1
 
@@ -111,12 +111,16 @@ class Budget:
         """Returns how many steps the run can have in all."""
         for_steps = self.left() - self._reserve()
         if not self._took:  # one more than is needed to measure one
-            return max(self.total, step + self._unmeasured + 1) if for_steps > 0 else step
+            return self._whole(max(self.total, step + self._unmeasured + 1)) if for_steps > 0 else step
         seconds = self._step_s()
         if not math.isnan(self._validation):
             seconds += self._validation / self._interval()
         total = step + max(0, int(for_steps / seconds))
         return max(step, total - total % self._burst)  # what is left over would be taken, and compiled, step by step
+
+    def _whole(self, steps: int) -> int:
+        """Returns so many steps or a few more: single ones beside whole executions would be compiled anew."""
+        return math.ceil(steps / self._burst) * self._burst
 
     def _step_s(self) -> float:
         return max(sum(self._took) / len(self._took), 1e-9)

@@ -96,6 +96,7 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     return program.DONE if found.fits else program.QUARANTINED
 
 
+@loop.as_refused()
 def check(
     experiment: config.Experiment,
     folder: Path | None = None,

@@ -245,7 +245,7 @@ class Keeper:
         """Removes checkpoints that are no longer wanted, damaged ones, and what a killed process left."""
         saved = []
         for step in _steps(self._folder):
-            with contextlib.suppress(checkpoint_files.Damaged, UserError):
+            with contextlib.suppress(checkpoint_files.Damaged, UserError, OSError):  # OSError: a disk that fails there
                 said = checkpoint_files.manifest(self._folder / str(step))
                 if step <= newest and step not in self._damaged:
                     saved.append(Saved(step, said["saved"] / 3600, said["facts"].get("score")))
@@ -317,13 +317,20 @@ def save_weights(network: keras.Model, path: Path) -> None:
 
 
 def add_history(run: Path, line: Mapping[str, Any]) -> None:
-    """Appends one line to the run's history."""
+    """Appends one line to the run's history, and waits for the disk: the checkpoint after it relies on it."""
     with (run / runs.HISTORY).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def cut_history(run: Path, step: int) -> None:
-    """Leaves out the lines after a step: a resumed run writes them again.
+def cut_history(run: Path, step: int, lines: int = 0) -> None:
+    """Leaves out the lines after a step: a resumed run writes them again. Says so where earlier ones are lost.
+
+    Args:
+        run: The run's folder.
+        step: Of the checkpoint that the run goes on from.
+        lines: How many there were when it was saved.
 
     Raises:
         UserError: It holds what is no line of it.
@@ -335,4 +342,7 @@ def cut_history(run: Path, step: int) -> None:
             f"{run / runs.HISTORY} is damaged ({type(error).__name__}: {error}); remove it, and the same command goes "
             "on without what it told of earlier steps"
         ) from error
-    outputs.write_text(run / runs.HISTORY, "".join(json.dumps(line) + "\n" for line in kept))
+    if len(kept) < lines:
+        told = f"tells of {len(kept)} of the {lines} validations up to step {step}: it was cut or changed"
+        print(f"radkit: {run / runs.HISTORY} {told}; the run goes on without the others' lines", file=sys.stderr)
+    outputs.write_text(run / runs.HISTORY, "".join(json.dumps(line) + "\n" for line in kept), durable=True)

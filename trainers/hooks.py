@@ -42,6 +42,7 @@ class Reached:
         sums: Sums of the task's stream since then, by name, as lists: what the network knows of what it learns from.
         skipped: Steps that were not finite and changed nothing.
         seconds: That the run has taken.
+        lines: Validations that the history tells of.
     """
 
     step: int = 0
@@ -55,6 +56,7 @@ class Reached:
     sums: dict[str, Any] = field(default_factory=dict)
     skipped: int = 0
     seconds: float = 0.0
+    lines: int = 0
 
     @classmethod
     def of(cls, facts: Mapping[str, Any] | None) -> "Reached":
@@ -232,17 +234,22 @@ def validate(training: Training) -> loop.Hook:
 
 def _scored(training: Training) -> validation.Found:
     """Returns how the network does; one whose answers are no numbers is told as such, not as a figure's complaint."""
-    split = training.validation_split
+    split, step = training.validation_split, training.reached.step
+    # Most tasks score what is no number as a wrong answer: such weights would be the best ones of a run.
+    if not all(np.isfinite(variable.numpy()).all() for variable in training.trained.network.weights):
+        raise UserError(_diverged(f"after step {step} weights of the network are nan or infinity"))
     try:
         return split.run()
     except UserError as error:
         answers = [np.asarray(value) for one in split.shown([0]) for value in one.answer.values()]
         if all(np.isfinite(answer).all() for answer in answers if answer.dtype.kind == "f"):
             raise
-        raise UserError(
-            f"after step {training.reached.step} the network answers nan or infinity on the validation split: training "
-            "has diverged; lower optimizer.learning_rate, or set optimizer.clip_norm"
-        ) from error
+        found = f"after step {step} the network answers nan or infinity on the validation split"
+        raise UserError(_diverged(found)) from error
+
+
+def _diverged(found: str) -> str:
+    return f"{found}: training has diverged; lower optimizer.learning_rate, or set optimizer.clip_norm"
 
 
 def _is_due(training: Training, step: int) -> bool:
@@ -288,6 +295,7 @@ def _tell(training: Training, found: validation.Found, more: Mapping[str, float]
         "seconds": round(training.seconds, 1),
     }
     reached.losses, reached.norms, reached.steps, reached.sums = 0.0, 0.0, 0, {}
+    reached.lines += 1
     if training.devices.is_chief:
         checkpoints.add_history(training.run, line)
         logs.write_table(training.run)

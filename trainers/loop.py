@@ -5,6 +5,7 @@ devices. Here gradients are summed once over all replicas, then clipped, then ap
 not finite on any replica changes nothing.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,6 +94,24 @@ def losses_of(task: Task, data: config.Data | None = None) -> Losses:
         return found if stream is None else (found, stream.sums(batch, tf.nest.map_structure(tf.stop_gradient, answer)))
 
     return losses
+
+
+@contextlib.contextmanager
+def as_refused() -> Iterator[None]:
+    """Lets refusals of what the block traces through as they were said; AutoGraph wraps them in errors of its own.
+
+    Raises:
+        UserError: What a loss, a layer or a change of images refused while it was traced.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = error.__context__
+        while found is not None and not isinstance(found, UserError):
+            found = found.__context__
+        if found is None or isinstance(error, UserError) or f"UserError: {found}" not in str(error):
+            raise
+        raise UserError(str(found)) from error
 
 
 def require_parts(trainer: config.Trainer, replicas: int) -> None:

@@ -75,6 +75,7 @@ class _Records:
         return {"unlabelled": list(self.beside.patients)} if self.beside else {}
 
 
+@loop.as_refused()
 def train(
     experiment: config.Experiment,
     folder: Path,
@@ -181,7 +182,7 @@ def _resumed(
     reached = hooks.Reached.of(keeper.restore())
     require_one_checkpoint(devices, reached.step)
     if devices.is_chief:
-        checkpoints.cut_history(run, reached.step)
+        checkpoints.cut_history(run, reached.step, reached.lines)
     tells_board = options.tensorboard and devices.is_chief
     return hooks.Training(
         run=run,

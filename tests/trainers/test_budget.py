@@ -163,6 +163,19 @@ def test_the_time_of_a_step_is_that_of_whole_bursts() -> None:
     assert budget._step_s() == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(("guess", "first_step"), [(1, 0), (6, 0), (9, 3)])
+def test_a_small_guess_is_planned_in_whole_executions_too(guess: int, first_step: int) -> None:
+    machine, burst = Machine(0.1), 4
+    budget = machine.budget(100.0, guess=guess, every=40, burst=burst, first_step=first_step)
+    totals = [budget.total]
+    for step in range(first_step + 1, 4 * burst + 1):
+        machine.takes(0.1)
+        budget.stepped(step)
+        totals.append(budget.total)
+    assert all(total % burst == 0 for total in totals)
+    assert totals[-1] > 16 * burst
+
+
 def test_a_run_gone_on_with_has_the_rest_of_the_time_and_may_score_again() -> None:
     machine = Machine(0.1, validation_s=3.0, page_s=1.0)
     validated, totals = machine.run(machine.budget(100.0, spent=60.0, again=True, first_step=500), first_step=500)

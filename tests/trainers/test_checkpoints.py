@@ -327,6 +327,43 @@ def test_a_damaged_history_is_named(tmp_path: Path, content: bytes) -> None:
         checkpoints.cut_history(tmp_path, 3)
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_lines_that_a_history_lost_are_told(tmp_path: Path, lost: int, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (3, 6, 9):
+        checkpoints.add_history(tmp_path, {"step": step})
+    content = (tmp_path / runs.HISTORY).read_bytes()
+    (tmp_path / runs.HISTORY).write_bytes(content[: 12 * (2 - lost) + 6])
+    checkpoints.cut_history(tmp_path, 7, 2)
+    told = capsys.readouterr().err
+    assert (f"history.jsonl tells of {2 - lost} of the 2 validations up to step 7: it was cut" in told) == bool(lost)
+    assert [line["step"] for line in runs.history(tmp_path)] == [3, 6][: 2 - lost]
+
+
+def test_a_line_of_the_history_is_on_the_disk_before_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: waited.append(os.fstat(number).st_size))
+    checkpoints.add_history(tmp_path, {"step": 3})
+    assert waited == [(tmp_path / runs.HISTORY).stat().st_size] == [12]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_in_no_savings_way(tmp_path: Path) -> None:
+    saved(tmp_path, 1, 2)
+    manifest = tmp_path / "state" / "2" / checkpoint_files.MANIFEST
+    manifest.unlink()
+    manifest.mkdir()  # reading it is an OSError, as on a disk that fails there
+    parts = variables(np.zeros(3, np.float32))
+    keeper = checkpoints.Keeper(tmp_path, parts, TRAINER)
+    assert keeper.restore() == {"best": 0.1, "step": 1}
+    keeper.save(2, {"best": 0.2}, wait=True)
+    manifest.unlink()
+    manifest.mkdir()
+    keeper.save(3, {}, wait=True)
+    keeper.close()
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["1", "3"]
+
+
 def test_a_refused_run_leaves_no_folder_above_it_behind(tmp_path: Path) -> None:
     with checkpoints.lock(tmp_path / "runs" / "deep" / "first"):
         assert (tmp_path / "runs" / "deep").is_dir()

@@ -110,6 +110,16 @@ class TestValidate:
         with pytest.raises(UserError, match=told):
             steps(current, 1, 3)
 
+    def test_weights_that_are_nan_are_no_best_ones_whatever_their_score(self, tmp_path: Path) -> None:
+        current = training(tmp_path, [0.2, 0.0, 0.0])
+        steps(current, 1, 3)
+        bias = current.trained.network.weights[-1]
+        bias.assign(bias + math.inf)
+        with pytest.raises(UserError, match=r"after step 6 weights of the network are nan or infinity: .* diverged"):
+            steps(current, 4, 6)
+        assert current.reached.best_step == 3
+        assert [one["step"] for one in current.keeper.saved] == [3]  # type: ignore[attr-defined]
+
     def test_steps_that_changed_nothing_are_counted_apart(self, tmp_path: Path) -> None:
         current = training(tmp_path, [0.5])
         steps(current, 1, 2)
@@ -141,6 +151,7 @@ class TestValidate:
         assert alike == other
         parts = [{**dataclasses.asdict(one.reached), "seconds": 0} for one in (whole, second)]
         assert parts[0] == parts[1]
+        assert parts[0]["lines"] == 2
 
 
 def test_a_checkpoint_without_facts_is_a_beginning() -> None:

@@ -268,6 +268,28 @@ def test_several_steps_at_once_are_told_one_by_one(per_execution: int) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("per_execution", [1, 2])
+def test_what_a_loss_refuses_while_it_is_traced_is_told_as_it_was_said(per_execution: int) -> None:
+    def refused(*_: Any) -> tf.Tensor:
+        raise UserError("gamma must be a number from 0 on, not -1")
+
+    _, step = made(experiment(), refused)
+    with pytest.raises(UserError, match=r"^gamma must be a number from 0 on, not -1$"), loop.as_refused():
+        loop.run(step, iter([batch()] * 2), first_step=0, num_steps=2, hooks=[], per_execution=per_execution)
+
+
+def test_what_is_no_refusal_stays_what_it_is() -> None:
+    def failed() -> None:
+        try:
+            raise UserError("mended")
+        except UserError:
+            raise KeyError("other") from None
+
+    for error, raised in ((KeyError, failed), (UserError, lambda: loop.require_parts(config.Trainer(), 3))):
+        with pytest.raises(error), loop.as_refused():
+            raised()
+
+
 def test_executions_begin_at_their_multiples_whatever_the_plan() -> None:
     """A plan that grows while single steps are taken must not have steps told that are not the weights'."""
     total, taken, heard = 7, 0, []
