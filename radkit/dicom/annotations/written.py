@@ -5,13 +5,24 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
-from radkit.dicom import scan
+from radkit.dicom import part10, scan
 from radkit.dicom.annotations.form import AnnotationError
 from radkit.dicom.volumes import Volume
 
+# Of patient and study, type 2: writers want them there, if empty.
+_THERE = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+_SEXES = ("M", "F", "O")
 
+
+@part10.silence()
 def headers(volume: Volume) -> list[Dataset]:
     """Returns the headers of an image's files, in the order of its slices, each file's once.
+
+    They are as what is made of them repeats them: texts in UTF-8 (ISO_IR 192), which holds the image's own and every
+    label; empty what must be there and is not; without what cannot be read.
 
     Raises:
         AnnotationError: They cannot be read again, have changed since, or the slices are of no file.
@@ -28,9 +39,28 @@ def headers(volume: Volume) -> list[Dataset]:
     if [str(by_path[path].SOPInstanceUID) for path in volume.paths] != list(volume.instance_uids):
         raise AnnotationError("the image's files have changed since the volume was read")
     for header in by_path.values():
-        if not header.get("SpecificCharacterSet", "x"):
-            del header.SpecificCharacterSet  # there and empty is the same as absent, but not to highdicom
+        _make_repeatable(header)
     return list(by_path.values())
+
+
+def _make_repeatable(header: Dataset) -> None:
+    """Changes a header to what `headers` tells."""
+    for tag in list(header.keys()):
+        raw = header.get_item(tag)
+        if raw is None or (isinstance(raw.value, bytes) and raw.value.isascii() and b"\x1b" not in raw.value):
+            continue  # the same in UTF-8, and quicker left alone
+        try:
+            element = header[tag]
+            for item in element.value if element.VR == "SQ" else ():
+                item.decode()
+        except part10.MALFORMED:
+            del header[tag]
+    header.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in _THERE:
+        if keyword not in header:
+            setattr(header, keyword, "")
+    if header.PatientSex not in _SEXES:
+        header.PatientSex = ""  # another is none of the standard's, and says as little
 
 
 def derived_uid(volume: Volume, kind: str, *what: str) -> str:
