@@ -9,9 +9,9 @@ from radkit.dicom import part10, scan
 from radkit.dicom.annotations.form import AnnotationError
 from radkit.dicom.volumes import Volume
 
-# Of patient and study, type 2: writers want them there, if empty.
+# Of patient and study, type 2: writers want them there, if empty. Without PatientID no archive knows whose it is.
 _THERE = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 _SEXES = ("M", "F", "O")
