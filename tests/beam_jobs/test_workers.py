@@ -103,7 +103,7 @@ def test_an_error_that_cannot_travel_is_told(pool):
 
 
 def test_a_task_that_cannot_travel_is_refused(pool):
-    with pytest.raises(Exception, match="pickle|local object"):  # the words differ between Pythons
+    with pytest.raises(Exception, match=r"pickle|local object"):  # the words differ between Pythons
         pool.submit(lambda: None).result()
     assert pool.submit(divmod, 1, 1).result() is None
 

@@ -48,10 +48,6 @@ def suppressed(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.image.non_max_suppression(x, x[:, 0], 5))
 
 
-def padded(x: tf.Tensor) -> tf.Tensor:  # no lambda: TensorFlow cannot read their lines on Python 3.13
-    return tf.image.non_max_suppression_padded(x, x[:, 0], 5, pad_to_max_output_size=True)[0]
-
-
 def ragged(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.RaggedTensor.from_tensor(x, lengths=tf.cast(x[:, 0], tf.int64)).values)
 
@@ -100,7 +96,7 @@ class TestStep:
         "function",
         [
             lambda x: tf.where(x > 0, x, 0.0),
-            padded,
+            lambda x: tf.image.non_max_suppression_padded(x, x[:, 0], 5, pad_to_max_output_size=True)[0],
             lambda x: tf.math.top_k(x, 2).values,
             lambda x: tf.map_fn(lambda row: row * 2.0, x),
             lambda x: tf.random.stateless_normal((8, 4), (1, 2)) + x,
