@@ -118,7 +118,7 @@ def _call(path: Path) -> Experiment:
         experiment = module.get_config()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit: it would end the verb without a word
         raise UserError(
             f"--config {path}: {type(error).__name__}: {error}; it must define get_config() -> radkit.config.Experiment"
         ) from error

@@ -75,6 +75,11 @@ def _check_optimizer(optimizer: "Optimizer") -> None:
             raise UserError(f"optimizer.{name} must be a share from 0 to below 1, not {share}")
     if not all(0 <= beta < 1 for beta in optimizer.betas):
         raise UserError(f"optimizer.betas must be two shares from 0 to below 1, not {optimizer.betas}")
+    if optimizer.learning_rate == 0:
+        raise UserError(
+            "optimizer.learning_rate must be above 0, not 0.0: nothing would be learned; layers that do not learn at "
+            "all go into model.freeze"
+        )
     if optimizer.power <= 0:
         raise UserError(f"optimizer.power must be above 0, not {optimizer.power}")
 

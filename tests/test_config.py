@@ -147,7 +147,7 @@ def experiments(draw):
         data=config.Data(draw(st.sampled_from("abc")), ("radiograph", "volume")[rank - 2], **some),
         model=config.Model(draw(WORDS), draw(st.dictionaries(WORDS, PLAIN, max_size=3))),
         task=config.Task(draw(WORDS)),
-        optimizer=config.Optimizer(learning_rate=draw(st.floats(0, 2**31 - 1))),
+        optimizer=config.Optimizer(learning_rate=draw(st.floats(0, 2**31 - 1, exclude_min=True))),
         augment=config.Augment(flip=draw(st.just(()) | st.tuples(*[st.booleans()] * rank))),
         trainer=config.Trainer(steps=draw(st.integers(1, 2**31 - 1)), deterministic=draw(st.booleans())),
     )
@@ -260,6 +260,8 @@ BROKEN = {
     "name": "def get_config():\n    return nothing",
     "key": "def get_config():\n    return {}['a']",
     "division": "1 / 0",
+    "exit": "import sys\nsys.exit(3)",
+    "exit later": "import sys\ndef get_config():\n    sys.exit(0)",
     "keyword": "from radkit.config import Data\ndef get_config():\n    return Data(dataset='a', datset=1)",
     "nothing": "def get_config():\n    return None",
     "half": "from radkit.config import *\ndef get_config():\n    return Experiment(Data('a'), Model('b'), None)",

@@ -25,6 +25,7 @@ def loaded(**sections: dict[str, Any]) -> config.Experiment:
     ("section", "fields", "told"),
     [
         ("optimizer", {"learning_rate": -1.0}, r"optimizer\.learning_rate must be at least 0, not -1\.0"),
+        ("optimizer", {"learning_rate": 0.0}, r"optimizer\.learning_rate must be above 0, not 0\.0: nothing would be"),
         ("optimizer", {"clip_norm": -1.0}, r"optimizer\.clip_norm must be at least 0"),
         ("optimizer", {"average": 1.0}, r"optimizer\.average must be a share from 0 to below 1, not 1\.0"),
         ("optimizer", {"betas": (0.9, 1.0)}, r"optimizer\.betas must be two shares from 0 to below 1"),

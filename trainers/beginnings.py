@@ -1,5 +1,7 @@
 """What a run begins with: weights from elsewhere, layers that do not learn, and whose images the weights have seen."""
 
+import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ def start(network: keras.Model, experiment: config.Experiment, run: Path) -> dic
 
     Args:
         network: Not yet given to an optimizer.
-        experiment: `model.weights` and `model.freeze` are read.
+        experiment: `model.weights` and `model.freeze` are read; that frozen weights are random is said on stderr.
         run: Its folder; need not be there yet.
 
     Returns:
@@ -32,11 +34,24 @@ def start(network: keras.Model, experiment: config.Experiment, run: Path) -> dic
     weights.freeze(network, model.freeze, "model.freeze")
     if not network.trainable_variables:
         raise UserError(f"model.freeze={model.freeze} leaves no layer that learns; freeze fewer")
-    if not model.weights or checkpoints.has_whole(run):
+    if checkpoints.has_whole(run):
+        return {}
+    if not model.weights:
+        _say_random(list(model.freeze), "model.weights names none to begin with")
         return {}
     report = weights.load(network, model.weights, model.name)
     print(report.text())
+    new = [row.layer for row in report.of("new")]
+    frozen = [name for name in new if any(fnmatchcase(name, pattern) for pattern in model.freeze)]
+    _say_random(frozen, f"nothing of {model.weights} fits them")
     return {**report.to_json(), "patients": _seen(model.weights)}
+
+
+def _say_random(frozen: list[str], why: str) -> None:
+    """Tells of layers that keep the weights that they drew: a run does not show it."""
+    if frozen:
+        told = f"{', '.join(frozen[:4])}{', ...' if len(frozen) > 4 else ''}"
+        print(f"radkit: model.freeze keeps {told} at random weights: {why}", file=sys.stderr)
 
 
 def shares(network: keras.Model, experiment: config.Experiment) -> list[float]:

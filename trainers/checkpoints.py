@@ -52,8 +52,11 @@ def _locked(path: Path, run: Path) -> IO[bytes]:
     """Returns the open file of a lock that is this process's until it is closed."""
     while True:
         with contextlib.ExitStack() as stack:
-            with outputs.place_named(path):
-                file = stack.enter_context(path.open("wb"))
+            try:
+                with outputs.place_named(path):
+                    file = stack.enter_context(path.open("wb"))
+            except IsADirectoryError as error:
+                raise UserError(_in_the_way(path, "folder", "file")) from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -63,6 +66,29 @@ def _locked(path: Path, run: Path) -> IO[bytes]:
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     stack.pop_all()
                     return file
+
+
+def require_places(output: Path, files: Iterable[str], folders: Iterable[str] = ()) -> None:
+    """Refuses a folder in which folders stand where files are to be written, or files where folders are.
+
+    Args:
+        output: The folder; need not be there.
+        files: Names of files that will be written in it.
+        folders: Names of folders.
+
+    Raises:
+        UserError: It names what stands there.
+    """
+    for name in files:
+        if (output / name).is_dir():
+            raise UserError(_in_the_way(output / name, "folder", "file"))
+    for name in folders:
+        if (output / name).exists() and not (output / name).is_dir():
+            raise UserError(_in_the_way(output / name, "file", "folder"))
+
+
+def _in_the_way(path: Path, found: str, wanted: str) -> str:
+    return f"{path} is a {found}, and a {wanted} of that name is to be written; move it, or name another --output"
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ def _check_output(output: Path, said: Mapping[str, Any]) -> None:
             f"--output {output} is a run, or one of another config, of other records or with another --folds; name "
             "another folder or remove it"
         )
+    checkpoints.require_places(output, (CASES, SUMMARY, REPORT, PAGE))
 
 
 def _folds(experiment: config.Experiment, num_folds: int) -> list[int]:

@@ -327,15 +327,20 @@ def _rehearse(training: Training, budget: Budget, found: validation.Found) -> No
 
 
 @contextlib.contextmanager
-def profiled(folder: Path | None, steps: tuple[int, int] | None, first_step: int) -> Iterator[loop.Hook]:
+def profiled(
+    folder: Path | None, steps: tuple[int, int] | None, first_step: int, per_execution: int = 1
+) -> Iterator[loop.Hook]:
     """Gives the hook that records TensorFlow's profile of some steps, from the first to the last one of them.
 
     Args:
         folder: What TensorBoard is pointed at; None: nothing is recorded.
         steps: First and last, counted from 1; None: nothing is recorded.
         first_step: Steps taken before.
+        per_execution: Hooks hear of so many steps when all of them are taken: whole executions are recorded.
     """
     runs_now = False
+    after, until = (steps[0] - 1, steps[1]) if steps else (0, 0)
+    after, until = after // per_execution * per_execution, -(-until // per_execution) * per_execution
 
     def start() -> None:
         nonlocal runs_now
@@ -351,12 +356,12 @@ def profiled(folder: Path | None, steps: tuple[int, int] | None, first_step: int
     def hook(step: int, _: Mapping[str, Any]) -> None:
         if folder is None or steps is None:
             return
-        if step >= steps[1]:
+        if step >= until:
             stop()
-        elif step == steps[0] - 1:
+        elif step == after:
             start()
 
-    if folder is not None and steps is not None and steps[0] - 1 == first_step:
+    if folder is not None and steps is not None and after == first_step:
         start()
     try:
         yield hook

@@ -51,6 +51,7 @@ flags.DEFINE_list("profile", [], "First and last step that are profiled into ten
 flags.DEFINE_boolean("progress", True, "Whether a bar is shown.", flag_values=FLAGS)
 
 Options = training.Options
+_FILES = (runs.ARCHITECTURE, runs.BEST, runs.HISTORY, runs.TABLE, runs.PAGE, runs.TRANSFER, runs.MANIFEST)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -219,6 +220,7 @@ def _check(run: Path, said: dict[str, Any]) -> None:
                 f"--output {run} is a run with another config or other records: {'; '.join(differing[:3])}"
                 f"{', ...' if len(differing) > 3 else ''}; name another folder or remove it"
             )
+        checkpoints.require_places(run, _FILES, (checkpoints.STATE, runs.BOARD))
     if run.exists() and not run.is_dir():
         raise UserError(f"--output {run} is a file; name a folder that does not exist yet")
 

@@ -273,7 +273,7 @@ def _loop(
     hooks.follow(current)
     with (
         _bar(current, experiment, options) as bar,
-        hooks.profiled(current.run / runs.BOARD, options.profile, first_step) as profile,
+        hooks.profiled(current.run / runs.BOARD, options.profile, first_step, trainer.steps_per_execution) as profile,
     ):
         loop.run(
             step,

@@ -35,7 +35,7 @@ from radkit.data import pipeline, shards
 from radkit.errors import UserError
 from trainers import checkpoints, child_runs, tune_results, tune_space, tune_study, unlabelled
 
-ASKED = "tune.json"
+ASKED, _STUDY = "tune.json", "study.db"
 _HOPELESS = 3  # trials that fail, of the first ones, after which the search stops: it is none of their values
 
 FLAGS = program.new_flags(data_in="Data set's folder, as convert wrote it.", out="The search's folder.", config=True)
@@ -98,7 +98,7 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
         _check_output(job)
         outputs.make_folder(job.output / "trials")
         outputs.write_json(job.output / ASKED, job.said())
-        study = tune_study.opened(job.output / "study.db", job.asked, job.num_evaluations)
+        study = tune_study.opened(job.output / _STUDY, job.asked, job.num_evaluations)
         is_whole = _search(study, job)
         rows = tune_study.rows(study, job.space)
         if not rows:
@@ -180,6 +180,8 @@ def _check_output(job: _Job) -> None:
             f"--output {output} is a search that differs in {', '.join(differing)}; only --trials and --hours may "
             "change: name another folder or remove it"
         )
+    files = (tune_results.TRIALS, tune_results.BEST, tune_results.SUMMARY, tune_results.PAGE, _STUDY)
+    checkpoints.require_places(output, files, ("trials",))
 
 
 def _search(study: optuna.Study, job: _Job) -> bool:

@@ -88,7 +88,7 @@ def _of_file(path: Path) -> dict[str, str]:
         )
     try:
         found = runpy.run_path(str(path)).get("SPACE")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"--space {path} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(text, str) for item in found.items() for text in item):
         raise UserError(f"--space {path} must hold SPACE = {{'section.field': 'kind:values'}}, not {found!r}")

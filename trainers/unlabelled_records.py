@@ -70,6 +70,11 @@ def opened(
     _check(folder, experiment.data)
     known = splits.patients(folder, "train", fed.trainer)
     patients = tuple(sorted(set(known) - set(without)))
+    if not known:
+        raise UserError(
+            f"--unlabelled {folder} has no patient in its training split, the one that is learned of; convert it with "
+            "data.splits=(1,0,0), or name other records"
+        )
     if not patients:
         raise UserError(
             f"--unlabelled {folder} has {len(known)} patients in its training split, and all of them are validated or "

@@ -89,6 +89,22 @@ class TestStart:
         assert beginnings.start(network, self.settings("gone.weights.h5", ("body",)), tmp_path) == {}
         assert len(network.trainable_variables) == 2
 
+    def test_frozen_layers_of_random_weights_are_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        beginnings.start(self.network(), self.settings(freeze=("body",)), tmp_path / "run")
+        assert capsys.readouterr().err == (
+            "radkit: model.freeze keeps body at random weights: model.weights names none to begin with\n"
+        )
+        inputs = keras.Input((4,))
+        keras.Model(inputs, keras.layers.Dense(2, name="head")(inputs)).save_weights(tmp_path / "other.weights.h5")
+        inputs = keras.Input((4,))
+        split = keras.layers.Concatenate()([keras.layers.Dense(3, name=name)(inputs) for name in ("body", "side")])
+        network = keras.Model(inputs, [keras.layers.Dense(2, name="head")(inputs), split])
+        source = str(tmp_path / "other.weights.h5")
+        beginnings.start(network, self.settings(source, ("body", "head")), tmp_path / "run")
+        assert capsys.readouterr().err == (
+            f"radkit: model.freeze keeps body at random weights: nothing of {source} fits them\n"
+        )
+
     def test_a_pattern_of_nothing_is_told_with_the_settings_name(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^model\.freeze: 'stem\*' matches no layer"):
             beginnings.start(self.network(), self.settings(freeze=("stem*",)), tmp_path)

@@ -300,6 +300,20 @@ def test_a_run_that_another_process_trains_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_stands_in_the_way_of_a_runs_files_is_named(tmp_path: Path) -> None:
+    checkpoints.require_places(tmp_path / "none", ["a"], ["b"])
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").write_text("x")
+    checkpoints.require_places(tmp_path, ["b", "c"], ["a", "c"])
+    with pytest.raises(UserError, match=r"/a is a folder, and a file of that name is to be written; move it, or name"):
+        checkpoints.require_places(tmp_path, ["a"])
+    with pytest.raises(UserError, match="/b is a file, and a folder of that name is to be written"):
+        checkpoints.require_places(tmp_path, [], ["b"])
+    (tmp_path / ".run.lock").mkdir()
+    with pytest.raises(UserError, match=r"/\.run\.lock is a folder"), checkpoints.lock(tmp_path / "run"):
+        pass
+
+
 def test_a_lock_that_was_removed_while_it_was_taken_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,28 @@ class TestProfiled:
                 hook(at, STEP)
         assert found == expected
 
+    @pytest.mark.parametrize(
+        ("asked", "expected"),
+        [
+            ((6, 7), [("start", 4), ("stop", 8)]),
+            ((5, 8), [("start", 4), ("stop", 8)]),
+            ((2, 3), [("start", 0), ("stop", 4)]),
+            ((9, 10), [("start", 8), ("stop", 10)]),  # a last part is taken step by step
+        ],
+    )
+    def test_of_several_steps_at_once_whole_executions_are_recorded(
+        self, asked: tuple[int, int], expected: list[tuple[str, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken, found = 0, []
+        monkeypatch.setattr(tf.profiler.experimental, "start", lambda _: found.append(("start", taken)))
+        monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: found.append(("stop", taken)))
+        with hooks.profiled(tmp_path, asked, 0, per_execution=4) as hook:
+            for told in ([1, 2, 3, 4], [5, 6, 7, 8], [9], [10]):
+                taken = told[-1]
+                for step in told:
+                    hook(step, STEP)
+        assert found == expected
+
 
 def test_a_checkpoint_keeps_what_the_page_says(tmp_path: Path) -> None:
     current = training(tmp_path, [0.5])

@@ -313,6 +313,20 @@ class TestRefused:
             assert message in capsys.readouterr().err
         assert (tmp_path / "mine" / "thesis.txt").read_text() == "x"
 
+    @pytest.mark.parametrize("name", [runs.HISTORY, runs.BEST, runs.MANIFEST, checkpoints.STATE])
+    def test_what_stands_where_a_file_of_the_run_goes_is_told_before_training(
+        self, name: str, volumes: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str], keras_alone: None
+    ) -> None:
+        run = tmp_path / "run"
+        run.mkdir()
+        said = {"experiment": config.to_json(volumes.experiment), "data": shards.digest(volumes.folder)}
+        outputs.write_json(run / runs.CONFIG, said)
+        (run / name).write_text("x") if name == checkpoints.STATE else (run / name).mkdir()
+        assert call(volumes, run) == 2
+        told = capsys.readouterr().err
+        assert f"/{name} is a {'file' if name == checkpoints.STATE else 'folder'}, and a" in told
+        assert len(told.splitlines()) == 1
+
     def test_folders_in_which_nothing_may_be_written(
         self, volumes: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -64,7 +64,8 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     assert list(found) == ["augment.noise", "augment.gain"]
     with pytest.raises(UserError, match="said twice"):
         tune_space.read(str(file), ["augment.noise=uniform:0,1"])
-    for text, message in (("SPACE = 3", "must hold SPACE"), ("1 / 0", "ZeroDivisionError"), ("", "must hold SPACE")):
+    told = {"SPACE = 3": "must hold SPACE", "1 / 0": "ZeroDivisionError", "exit()": "SystemExit", "": "must hold SPACE"}
+    for text, message in told.items():
         file.write_text(text)
         with pytest.raises(UserError, match=message):
             tune_space.read(str(file), [])

@@ -57,6 +57,12 @@ def test_patients_who_are_held_out_are_left_out(radiographs: MadeUp) -> None:
         unlabelled_records.opened(radiographs.folder, experiment, without=known)
 
 
+def test_a_data_set_that_is_all_held_out_is_told_as_such(radiographs: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "patients", lambda *_: [])
+    with pytest.raises(UserError, match=r"has no patient in its training split, .* with data\.splits=\(1,0,0"):
+        unlabelled_records.opened(radiographs.folder, with_method(radiographs))
+
+
 def test_records_of_another_kind_are_refused_and_other_labels_are_not(radiographs: MadeUp, volumes: MadeUp) -> None:
     with pytest.raises(UserError, match=r"were converted with data\.kind='volume', the config says 'radiograph'"):
         unlabelled_records.opened(volumes.folder, with_method(radiographs))
