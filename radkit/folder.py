@@ -55,6 +55,8 @@ def _outside(module_name: str) -> ModuleType:
         raise UserError(f"{module_name!r} cannot be imported: {error}; put it on PYTHONPATH") from error
     except (ImportError, SyntaxError, ValueError, TypeError) as error:  # a name that is none, or a broken file
         raise UserError(f"{module_name!r} cannot be imported: {error}") from error
+    except SystemExit as error:  # it would end the verb without a word
+        raise UserError(f"{module_name!r} cannot be imported: it ends the program (SystemExit: {error})") from error
 
 
 def _attribute(module: ModuleType, attribute: str) -> Any:

@@ -55,3 +55,9 @@ def test_code_outside_is_found(package):
 def test_a_wrong_name_is_refused(package, name, said):
     with pytest.raises(UserError, match=said):
         folder.find(package, name, "build")
+
+
+def test_a_file_that_ends_the_program_is_refused(package, tmp_path):
+    (tmp_path / package / "leaving.py").write_text("import sys\n\nsys.exit(3)\n")
+    with pytest.raises(UserError, match=r"leaving' cannot be imported: it ends the program \(SystemExit: 3\)"):
+        folder.find("radkit.dicom", f"{package}.leaving:build", "build")
