@@ -15,6 +15,7 @@ from radkit.tasks.task import Task
 from serving import gate, signatures
 
 SPLIT = "validation"
+VALUES = "values"
 Answers = Callable[..., Mapping[str, tf.Tensor]]
 
 
@@ -26,7 +27,8 @@ class Change:
         golden: The largest `difference` on made-up images.
         records: The largest on records; None: none were given.
         num_records: How many there were.
-        lost: By how much the task's score on them is lower, 0 where it is higher or undefined; None: as records.
+        lost: By how much the task's score on them is lower, of a regression as a share of `data.label_range`; 0 where
+            it is higher or undefined; None: as records.
     """
 
     golden: float
@@ -48,14 +50,18 @@ def difference(found: Mapping[str, Any], expected: Mapping[str, Any], data: conf
     """
     if "mask" in expected:
         return float(np.mean(np.asarray(found["mask"]) != np.asarray(expected["mask"])))
-    name = next((one for one in ("probabilities", "values", "scores") if one in expected), "")
+    name = next((one for one in ("probabilities", VALUES, "scores") if one in expected), "")
     if not name:
         raise UserError(
             f"answers of {', '.join(sorted(expected))} cannot be held against each other; leave --weights out"
         )
-    unit = data.label_range[1] - data.label_range[0] if name == "values" else 1.0
-    apart = np.abs(np.asarray(found[name], np.float64) - np.asarray(expected[name], np.float64)) / abs(unit)
+    apart = np.abs(np.asarray(found[name], np.float64) - np.asarray(expected[name], np.float64)) / _unit(name, data)
     return float(np.where(np.isfinite(apart), apart, np.inf).max(initial=0.0))
+
+
+def _unit(name: str, data: config.Data) -> float:
+    """Returns what a difference of an output is a share of."""
+    return abs(data.label_range[1] - data.label_range[0]) if name == VALUES else 1.0
 
 
 def of_golden(found: Answers, expected: Answers, given: gate.Golden, data: config.Data) -> float:
@@ -75,19 +81,20 @@ def of_records(
     """
     data = experiment.data
     pipeline.check(folder, data)
-    worst = 0.0
+    worst, unit = 0.0, 1.0
     both: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for record in _records(folder, experiment):
         given = [record["values"], record["spacing_mm"], *([clinical.table(record, data)] if data.table else [])]
         asked = [tf.constant(value[None]) for value in given]
         answers = [{name: value.numpy() for name, value in of(*asked).items()} for of in (found, expected)]
         worst = max(worst, difference(answers[0], answers[1], data))
+        unit = _unit(VALUES, data) if VALUES in answers[1] else 1.0  # its score is an error in the label's unit
         for cases, answer in zip(both, answers):
             alone = {name: value[0] for name, value in answer.items()}
             of_case = {"patient_id": record["patient_id"], "name": record["record_uid"]}
             cases.append({**of_case, **task.case(record, alone, data)})
     scores = [_score(cases, task, data) for cases in both]
-    lost = max(0.0, scores[1] - scores[0]) if np.isfinite(scores).all() else 0.0
+    lost = max(0.0, scores[1] - scores[0]) / unit if np.isfinite(scores).all() else 0.0
     return worst, len(both[0]), lost
 
 

@@ -145,7 +145,10 @@ def _data(data: config.Data) -> dict[str, Any]:
 
 
 def _counts(manifest: Mapping[str, Any]) -> dict[str, int]:
-    return {split: len(patients) for split, patients in sorted(manifest["patients"].items())}
+    patients = manifest["patients"]
+    if not isinstance(patients, Mapping) or not all(isinstance(listed, list) for listed in patients.values()):
+        raise UserError("a run's manifest.json does not tell its patients by split: it was edited; train again")
+    return {split: len(listed) for split, listed in sorted(patients.items())}
 
 
 def _run(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +174,8 @@ def _limits(source: sources.Source, found: Mapping[str, Any] | None) -> list[str
         )
     if found is not None and len(source.manifests) > 1:
         limits.append("The figures are of one of the runs, not of their mean, which this export answers.")
-    if source.points is None:
+    points = source.points.listed if source.points else ()
+    if all(point["threshold"] is None for point in points):
         limits.append("No operating point is set: what counts as positive is left to those who use it.")
     return limits
 
@@ -213,7 +217,8 @@ def _evaluated(found: Mapping[str, Any] | None) -> list[str]:
         return ["None was given."]
     counts = f"{found.get('num_cases', 'unknown')} cases of {found.get('num_patients', 'unknown')} patients"
     lines = [f"Split {found['split']}, {counts}.", "", "| figure | value | 95 % interval |", "|---|---|---|"]
-    for name, value in found.get("figures", {}).items():
+    for figure, value in found.get("figures", {}).items():
+        name = figure.replace("|", "\\|")  # a class's name may hold what ends a cell
         if isinstance(value, Mapping) and "value" in value:
             interval = f"{_spelled(value.get('low'))} to {_spelled(value.get('high'))}"
             lines.append(f"| {name} | {_spelled(value['value'])} | {interval} |")
@@ -224,7 +229,9 @@ def _evaluated(found: Mapping[str, Any] | None) -> list[str]:
 
 def _point(point: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in point.items() if name not in ("name", "threshold")}
-    return f"- {point['name']}: from {_spelled(point['threshold'])} on ({_spelled(rest)})"
+    threshold = point["threshold"]
+    said = "none: no threshold meets the rule" if threshold is None else f"from {_spelled(threshold)} on"
+    return f"- {point['name']}: {said} ({_spelled(rest)})"
 
 
 def write(card: Mapping[str, Any], names: Sequence[str], folder: Path) -> None:

@@ -38,6 +38,7 @@ from radkit.errors import UserError
 from radkit.tasks import task as task_module
 from serving import accuracy, card, gate, operating, quantised, signatures, sources, traced, warm_up
 
+_LARGEST = (1 << 63) - 1  # as a version's number in a request
 FLAGS = program.new_flags(
     data_in="Data set's folder, to hold --weights to its validation split.",
     out="Model folder; the version folder is made below it.",
@@ -86,6 +87,7 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     sources.require(folders)
     target = _target(models_folder, values["version"].value)
     evaluation = Path(values["evaluation"].value) if values["evaluation"].value else None
+    _require_used(values)
     records = shards.find_dataset(program.input_folder(values)) if values["input"].value else None
     told = card.Told(values["intended_use"].value, evaluation, values["weights"].value)
     options = Options(models_folder.resolve().name, told, values["tolerance"].value, records)
@@ -98,13 +100,30 @@ def _run(values: flags.FlagValues, _: list[str]) -> int:
     return program.DONE
 
 
+def _require_used(values: flags.FlagValues) -> None:
+    """Refuses flags that change nothing: who gives records believes that the export is held to them."""
+    if values["weights"].value != quantised.FLOAT32:
+        return
+    unused = [f"--{name}" for name in ("input", "tolerance") if values[name].present]
+    if unused:
+        others = ", ".join(way for way in quantised.WAYS if way != quantised.FLOAT32)
+        raise UserError(
+            f"{' and '.join(unused)} would change nothing: only --weights={others} are held to it; leave it out"
+        )
+
+
 def _target(folder: Path, version: int | None) -> Path:
-    if version is not None and version < 1:
-        raise UserError(f"--version must be at least 1, not {version}")
+    if version is not None and not 1 <= version <= _LARGEST:
+        raise UserError(f"--version must be at least 1 and at most {_LARGEST}, not {version}")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file; name a folder")
-    found = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
-    return folder / str(max(found, default=0) + 1 if version is None else version)
+    there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    # Others' digits are no number of a version, nor is what a server cannot hold.
+    found = [int(name) for name in there if name.isascii() and name.isdecimal() and int(name) <= _LARGEST]
+    chosen = max(found, default=0) + 1 if version is None else version
+    if chosen > _LARGEST:
+        raise UserError(f"--output {folder} holds version {_LARGEST}, the largest there can be; name one by --version")
+    return folder / str(chosen)
 
 
 def _provenance(folders: Sequence[Path], options: Options) -> dict[str, Any]:
@@ -113,6 +132,7 @@ def _provenance(folders: Sequence[Path], options: Options) -> dict[str, Any]:
     told = options.told
     settings: dict[str, Any] = {
         "weights": [manifest["weights_sha256"] for manifest in manifests],
+        "configs": [hashlib.sha256((folder / runs.CONFIG).read_bytes()).hexdigest() for folder in folders],
         "stored_as": told.weights,
         "operating_points": [hashlib.sha256(path.read_bytes()).hexdigest() for path in points],
         "evaluation": outputs.read_provenance(told.evaluation) if told.evaluation else None,

@@ -26,6 +26,8 @@ TOLERANCE = 1e-5
 _MINUTES = 60
 # A GPU rounds otherwise, and this process may hold all of its memory.
 _PLAIN_RUN = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+# Outputs that must be numbers; `thresholds` are nan where there is none.
+_FINITE = {"probabilities", "scores", "values", "outputs", "boxes", "masks"}
 Arrays = dict[str, np.ndarray]
 Golden = dict[str, Arrays]  # by NUMBER/SIGNATURE
 
@@ -105,6 +107,8 @@ def check(folder: Path, functions: Mapping[str, Callable[..., Any]], given: Gold
         UserError: It says which answer differs, where, and by how much.
     """
     expected = {group: _asked(functions[group.partition("/")[2]], inputs) for group, inputs in given.items()}
+    for group, answer in expected.items():
+        _require_numbers(answer, group)
     loaded = tf.saved_model.load(str(folder))
     for group, inputs in given.items():
         signature = loaded.signatures[group.partition("/")[2]]
@@ -120,6 +124,15 @@ def check(folder: Path, functions: Mapping[str, Callable[..., Any]], given: Gold
     for group, answer in expected.items():
         _compare(apart[f"direct/{group}"], answer, group, "without keras the export's")
         _compare(apart[f"served/{group}"], answer, group, "through a server the export's")
+
+
+def _require_numbers(answer: Arrays, group: str) -> None:
+    for name in sorted(_FINITE & set(answer)):
+        if not np.isfinite(answer[name]).all():
+            raise UserError(
+                f"the run answers a made-up image with {name} that are no finite numbers ({group.partition('/')[2]}); "
+                "nothing was written"
+            )
 
 
 def _asked(function: Callable[..., Any], inputs: Arrays) -> Arrays:

@@ -105,7 +105,13 @@ _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, depthw
 def _kernel(variable: keras.Variable, way: str, channels: tuple[int, ...]) -> Kernel:
     values = np.asarray(variable.value)
     if way != "int8":
-        return Kernel(variable, tf.Variable(tf.cast(values, way), trainable=False), None)
+        cast = tf.cast(values, way)
+        if not np.isfinite(tf.cast(cast, tf.float32)).all():
+            raise UserError(
+                f"--weights={way} cannot hold {np.abs(values).max():.3g}, a weight of {variable.path}; take bfloat16, "
+                "int8 or float32"
+            )
+        return Kernel(variable, tf.Variable(cast, trainable=False), None)
     reduced = tuple(axis for axis in range(values.ndim) if axis - values.ndim not in channels)
     largest = np.abs(values).max(axis=reduced, keepdims=True)
     scale = np.where(largest > 0, largest / _MOST, 1.0).astype(np.float32)  # of a channel of zeros any scale is right

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from radkit import config, runs, tasks
@@ -102,7 +103,7 @@ def read(folders: Sequence[Path]) -> Source:
     """Returns runs with their networks.
 
     Raises:
-        UserError: As `require`; or weights or operating points do not fit.
+        UserError: As `require`; weights or operating points do not fit, or weights are no finite numbers.
     """
     experiment = require(folders)
     task = tasks.find(experiment.task.name)
@@ -111,8 +112,20 @@ def read(folders: Sequence[Path]) -> Source:
     for folder in folders:
         networks.append(runs.new_network(experiment, task))
         runs.load_weights(networks[-1], folder)
+        _require_numbers(networks[-1], folder)
     points, left_out = _points(folders, manifests, experiment)
     return Source(tuple(folders), manifests, experiment, task, tuple(networks), points, left_out)
+
+
+def _require_numbers(network: keras.Model, folder: Path) -> None:
+    """Refuses weights that answer nan to everything: an answer of nan equals itself, and a mask of it is empty."""
+    for variable in network.variables:
+        values = np.asarray(variable.value)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise UserError(
+                f"--run {folder}: its weights hold nan or infinite numbers ({variable.path}), by which nothing can be "
+                "answered; train again"
+            )
 
 
 def _points(

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from radkit import config
-from radkit.data import clinical, convert, pipeline, prepare
+from radkit.data import clinical, convert, pipeline
 from radkit.tasks import task as task_module
 from serving import guards, operating, quantised, signatures, sources
 
@@ -91,9 +91,7 @@ def _stored(answer: Any, data: config.Data) -> Any:
 
     def answered(image: tf.Tensor, *mapping_and_beside: tf.Tensor) -> dict[str, tf.Tensor]:
         slope, intercept, *beside = mapping_and_beside
-        ones = [1] * len(data.image_size)
-        factors = [tf.reshape(one, tf.concat([tf.shape(one), ones], 0)) for one in guards.stored(slope, intercept)]
-        found: dict[str, tf.Tensor] = answer(tf.cast(image, tf.float32) * factors[0] + factors[1], *beside)
+        found: dict[str, tf.Tensor] = answer(_modality(image, slope, intercept, data), *beside)
         return found
 
     if data.table:
@@ -117,6 +115,12 @@ def _stored(answer: Any, data: config.Data) -> Any:
         return answered(image, rescale_slope, rescale_intercept, spacing_mm)
 
     return of_image
+
+
+def _modality(image: tf.Tensor, slope: tf.Tensor, intercept: tf.Tensor, data: config.Data) -> tf.Tensor:
+    ones, mapping = [1] * len(data.image_size), guards.stored(slope, intercept, image, data)
+    factors = [tf.reshape(one, tf.concat([tf.shape(one), ones], 0)) for one in mapping]
+    return tf.cast(image, tf.float32) * factors[0] + factors[1]
 
 
 def _examples(answer: Any, data: config.Data) -> Any:
@@ -168,8 +172,8 @@ def _mapped(serialized: tf.Tensor, answer: Any, data: config.Data) -> dict[str, 
 def _given(record: tf.Tensor, data: config.Data) -> list[tf.Tensor]:
     wanted = {*_OF_RECORDS, *data.table}
     fields = pipeline.parse(record, tuple(one for one in convert.fields_of(data) if one.name in wanted))
-    values = prepare.modality_values(fields["image"], fields["rescale_slope"], fields["rescale_intercept"])
-    given = [values[None], tf.ensure_shape(fields["spacing_mm"], [len(data.image_size)])[None]]
+    image, slope, intercept, spacing_mm = (fields[name][None] for name in _OF_RECORDS)
+    given = [_modality(image, slope, intercept, data), guards.spacing(spacing_mm, data)]
     if data.table:
         given.append(tf.stack([_column(name, fields[name]) for name in data.table])[None])
     return given

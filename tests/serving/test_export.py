@@ -15,6 +15,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from radkit import config, outputs, runs, tasks
 from radkit.data import convert, pipeline, records, shards
 from radkit.dicom import read_volumes, scan
+from radkit.errors import UserError
 from radkit.tasks import task as task_module
 from serving import export
 from tests.conftest import MadeUp
@@ -176,6 +177,16 @@ class TestRecords:
             with pytest.raises(tf.errors.InvalidArgumentError, match=said):
                 called(models[task], "examples", examples=np.array(given, object).astype(object).reshape(-1))
 
+    def test_a_record_that_lacks_what_is_needed_is_refused_in_words(
+        self, task: str, made: MadeUp, models: dict[str, Path]
+    ) -> None:
+        whole = tf.train.Example.FromString(next(shards.read_shard(shards.split_files(made.folder, "test")[0])))
+        for name in ("rescale_slope", "rescale_intercept", "spacing_mm"):
+            lacking = tf.train.Example.FromString(whole.SerializeToString())
+            del lacking.features.feature[name]
+            with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} must have a row for each image"):
+                called(models[task], "examples", examples=np.array([lacking.SerializeToString()], object))
+
     def test_the_card_tells_no_patient(
         self, task: str, made: MadeUp, models: dict[str, Path], run_folders: dict[str, Path]
     ) -> None:
@@ -318,6 +329,28 @@ class TestVersions:
         assert export.main([*said, "--version=7"]) == 2
         assert "radkit did not write it" in capsys.readouterr().err
         assert export.main([*said, "--version=0"]) == 2
+
+    @pytest.mark.parametrize("there", ["\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT THREE}", "9" * 20])
+    def test_what_no_server_counts_is_no_version(self, tmp_path: Path, there: str) -> None:
+        (tmp_path / there).mkdir()
+        assert export._target(tmp_path, None) == tmp_path / "1"
+
+    def test_a_number_beyond_64_bits_is_refused(self, tmp_path: Path) -> None:
+        most = 2**63 - 1
+        assert export._target(tmp_path, most).name == str(most)
+        with pytest.raises(UserError, match="--version must be at least 1 and at most"):
+            export._target(tmp_path, most + 1)
+        (tmp_path / str(most)).mkdir()
+        with pytest.raises(UserError, match="the largest there can be"):
+            export._target(tmp_path, None)
+
+    @pytest.mark.parametrize("flag", ["--input=records", "--tolerance=0.5"])
+    def test_a_flag_that_would_change_nothing_is_refused(
+        self, run_folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+    ) -> None:
+        said = ["export", f"--run={run_folders['classification']}", f"--output={tmp_path / 'm'}", flag]
+        assert export.main(said) == 2
+        assert f"{flag.partition('=')[0]} would change nothing" in capsys.readouterr().err
 
     def test_an_unfinished_run_is_refused(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert export.main(["export", f"--run={tmp_path}", f"--output={tmp_path / 'm'}"]) == 2

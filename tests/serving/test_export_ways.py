@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from radkit import outputs, runs, tasks
+from radkit import config, outputs, runs, tasks
 from radkit.errors import UserError
 from radkit.tasks import task as task_module
-from serving import card, export, operating
+from serving import accuracy, card, export, gate, operating, sources
 from tests.conftest import MadeUp
 
 IMAGE = np.random.default_rng(1).normal(500, 80, (2, 19, 26, 1)).astype(np.float32)
@@ -113,11 +113,63 @@ class TestExports:
         assert not (tmp_path / "none").exists()
 
 
+def test_weights_of_nan_are_refused(tmp_path: Path) -> None:
+    image = keras.Input((3,))
+    network = keras.Model(image, keras.layers.Dense(2, name="dense")(keras.layers.BatchNormalization()(image)))
+    sources._require_numbers(network, tmp_path)
+    for value in (np.nan, np.inf):
+        network.get_layer("dense").bias.assign([0.0, value])
+        with pytest.raises(UserError, match=r"its weights hold nan or infinite numbers \(dense/bias\)"):
+            sources._require_numbers(network, tmp_path)
+
+
+def test_an_answer_of_nan_is_refused_and_a_threshold_of_nan_is_not() -> None:
+    gate._require_numbers({"probabilities": np.ones(2), "thresholds": np.full(2, np.nan)}, "0/serving_default")
+    with pytest.raises(UserError, match=r"probabilities that are no finite numbers [(]classify[)]"):
+        gate._require_numbers({"probabilities": np.array([0.5, np.nan])}, "5/classify")
+
+
+def test_another_config_of_the_same_weights_is_another_export(tmp_path: Path) -> None:
+    outputs.write_json(tmp_path / "manifest.json", {"data": "abc", "patients": {}, "weights_sha256": "def"})
+    outputs.write_json(tmp_path / "config.json", {"experiment": {"inference": {"flips": []}}})
+    before = export._provenance([tmp_path], export.Options("m"))
+    assert export._provenance([tmp_path], export.Options("m")) == before
+    edited(tmp_path / "config.json", lambda said: said["experiment"]["inference"].update(flips=[True, True]))
+    assert export._provenance([tmp_path], export.Options("m")) != before
+
+
+def test_a_lost_score_of_a_regression_is_a_share_of_its_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = config.Data("d", label="age", label_kind="regression", label_range=(0.0, 200.0))
+    experiment = config.Experiment(data, config.Model("resnet"), config.Task("regression"))
+    record = {"values": np.zeros((2, 2, 1), np.float32), "spacing_mm": np.ones(2, np.float32), "label": 50.0}
+    record |= {"patient_id": "p", "record_uid": "r", "view_position": "", "sex": "", "manufacturer": ""}
+    monkeypatch.setattr(accuracy.pipeline, "check", lambda *_: None)
+    monkeypatch.setattr(accuracy, "_records", lambda *_: [record])
+
+    def of(value: float) -> Any:
+        return lambda *_: {"values": tf.constant([[value]], tf.float32)}
+
+    found = accuracy.of_records(of(51.0), of(50.0), tmp_path, experiment, tasks.find("regression"))
+    assert found == (pytest.approx(1 / 200), 1, pytest.approx(1 / 200))
+
+
+@pytest.mark.parametrize("patients", [None, ["a"], {"train": None}])
+def test_a_manifest_without_its_patients_is_told(patients: Any) -> None:
+    assert card._counts({"patients": {"train": ["a", "b"]}}) == {"train": 2}
+    with pytest.raises(UserError, match=r"manifest\.json does not tell its patients by split"):
+        card._counts({"patients": patients})
+
+
+def test_the_card_tells_where_no_threshold_was_found() -> None:
+    line = card._point({"name": "yes", "threshold": None, "rule": "min_sensitivity"})
+    assert line == "- yes: none: no threshold meets the rule (rule min_sensitivity)"
+
+
 def evaluation(folder: Path, weights: str, verb: str = "evaluate") -> Path:
     folder.mkdir()
     settings = {"split": "validation", "weights": weights, "reference_standards": ["histology"]}
     outputs.write_json(folder / "provenance.json", {"verb": verb, "settings": settings})
-    figures = {"AUC": {"value": 0.912, "low": 0.85, "high": None}, "kappa": 0.5}
+    figures = {"AUC": {"value": 0.912, "low": 0.85, "high": None}, "kappa": 0.5, "AUC, a|b": 1.0}
     outputs.write_json(folder / "summary.json", {"num_cases": 8, "num_patients": 4, "figures": figures})
     return folder
 
@@ -128,6 +180,7 @@ def test_the_card_takes_figures_of_its_own_weights_only(tmp_path: Path) -> None:
     assert lines[0] == "Split validation, 8 cases of 4 patients."
     assert "| AUC | 0.912 | 0.85 to unknown |" in lines
     assert "| kappa | 0.5 | |" in lines
+    assert "| AUC, a\\|b | 1 | |" in lines
     with pytest.raises(UserError, match="is of other weights than the run's"):
         card.figures(tmp_path / "a", ["other"])
     with pytest.raises(UserError, match="no folder that radkit evaluate wrote"):

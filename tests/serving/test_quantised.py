@@ -47,6 +47,14 @@ def test_floats_are_rounded_to_their_own_digits(way: str, bits: int) -> None:
     assert (np.abs(whole(kept)["dense"] - kernel) <= 2.0**-bits * np.abs(kernel)).all()
 
 
+def test_a_weight_that_float16_cannot_hold_is_refused() -> None:
+    made = network()
+    made.get_layer("dense").kernel.assign(np.full((4, 3), 7e4))
+    assert np.isfinite(whole(quantised.keep([made], "bfloat16"))["dense"]).all()
+    with pytest.raises(UserError, match=r"--weights=float16 cannot hold 7e[+]04, a weight of dense/kernel"):
+        quantised.keep([made], "float16")
+
+
 def test_a_channel_of_zeros_stays_zero() -> None:
     made = network()
     made.get_layer("dense").kernel.assign(np.zeros((4, 3)))
