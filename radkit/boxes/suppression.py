@@ -54,6 +54,7 @@ def nms(
     room = -(-most // chunk) * chunk
     share = iou_threshold / (1.0 + iou_threshold)
     starts = ops.arange(batch, dtype="int32")[:, None] * (room + 1)
+    width = _EDGES + 2 * rank
 
     def unfinished(number: Any, count: Any, kept: Any) -> Any:
         # The first of a tile is its surest: without it none of the tile is there.
@@ -62,7 +63,7 @@ def nms(
 
     def settle(number: Any, count: Any, kept: Any) -> tuple[Any, Any, Any]:
         own = ops.take(rows, number, axis=0)  # (batch, tile, numbers)
-        earlier = ops.reshape(kept, (batch, room + 1, kept.shape[-1]))[:, :room]
+        earlier = ops.reshape(kept, (batch, room + 1, width))[:, :room]
         overlap = _highest(own, earlier, ops.max(count), chunk, rank, groups is not None)
         free = ops.cast(ops.logical_and(own[..., _THERE] > 0.0, overlap <= share), "float32")
         free = _within(own, free, share, rank, groups is not None)
@@ -74,7 +75,6 @@ def nms(
         return number + 1, count, kept
 
     none = ops.zeros((batch, 1), dtype="float32")
-    width = _EDGES + 2 * rank
     empty = ops.tile(ops.reshape(none[:, :, None] + _nothing(rank), (-1, width)), (room + 1, 1))
     first = ops.zeros((), dtype="int32")
     _, count, kept = ops.while_loop(unfinished, settle, (first, ops.cast(none[:, 0], "int32"), empty))

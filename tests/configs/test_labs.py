@@ -1,6 +1,5 @@
 """The labs on public sets: what their pages tell to type is typed, on made-up data in the same layout."""
 
-import contextlib
 import json
 import re
 import shlex
@@ -73,7 +72,8 @@ def typed(line: str, folder: Path, *more: str) -> None:
     if not line.startswith("radkit "):
         subprocess.run(["bash", "-euc", line], cwd=folder, check=True)
         return
-    with contextlib.chdir(folder):
+    with pytest.MonkeyPatch.context() as there:
+        there.chdir(folder)
         status = cli.main([*shlex.split(line), *more])
     assert status == 0, line
 

@@ -7,7 +7,6 @@ is worked out here, so that nobody writes a wider one.
 """
 
 import ast
-import contextlib
 import json
 import math
 import re
@@ -83,7 +82,8 @@ def commands(name: str) -> dict[str, list[str]]:
 
 
 def typed(folder: Path, verb: str, *flags: str) -> None:
-    with contextlib.chdir(folder):
+    with pytest.MonkeyPatch.context() as there:
+        there.chdir(folder)
         assert cli.main(["radkit", verb, *flags]) == 0, flags
 
 

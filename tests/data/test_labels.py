@@ -82,7 +82,7 @@ class TestReading:
             ("PatientID;ill\nP000;yes\nP001;no;yes\n", "line 3: more values than the 2 columns"),
             ("PatientID,ill\nM\u00fcller,yes\n".encode("latin-1"), "no CSV file in UTF-8"),
             (b"\xff\xfeP\x00,", "no CSV file in UTF-8"),
-            (b"PatientID,ill\nP0\x00,yes\n" + b'"' + b"x" * 200_000, "line 3: a quote that opens a cell"),
+            (b"PatientID,ill\nP0\x00,yes\n" + b'"' + b"x" * 200_000, "line [23]: a quote that opens a cell"),
             ("SOPInstanceUID,ill\n1.2826E+30,yes\n", "line 2: SOPInstanceUID was rounded, as Excel"),
             ("PatientID,ill,date\nP0,yes,\nP1,yes,3/4/2020\n", "line 3: date is none; YYYY-MM-DD"),
             ("PatientID,ill,date\nP0,yes,20200230\n", "line 2: date is none"),

@@ -51,7 +51,7 @@ LOSSLESS = {
     f"{PREFIX}.4.91": lambda v: imagecodecs.jpeg2k_encode(v, level=0, codecformat="jp2", reversible=True),
     f"{PREFIX}.4.92": lambda v: imagecodecs.jpeg2k_encode(v, level=0, codecformat="j2k", reversible=True),
     f"{PREFIX}.4.110": lambda v: imagecodecs.jpegxl_encode(v, lossless=True),
-    f"{PREFIX}.8.1": lambda v: zlib.compress(v.tobytes(), wbits=-15),
+    f"{PREFIX}.8.1": lambda v: zlib.compress(v.tobytes())[2:-4],  # without the head and the sum: deflated alone
     f"{PREFIX}.1.98": lambda v: v.tobytes(),
 }
 if hasattr(imagecodecs, "HTJ2K"):  # the last version for Python 3.10 decodes, and does not encode

@@ -115,7 +115,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Returns the inputs normalised; in training the moving statistics follow."""
-        plain = mask is not None or self.renorm or self.axis not in (-1, len(inputs.shape) - 1)
+        plain = mask is not None or getattr(self, "renorm", False) or self.axis not in (-1, len(inputs.shape) - 1)
         if plain or not isinstance(training, (bool, int, type(None))) or keras.backend.backend() != "tensorflow":
             return self._rectified(super().call(inputs, training=training, mask=mask))
         from radkit.models.layers import whole_batch
