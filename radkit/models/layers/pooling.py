@@ -50,7 +50,8 @@ class AdaptiveAveragePooling(keras.layers.Layer):
         for axis, cells in enumerate(spread(self.size, rank), 1):
             length = ops.shape(inputs)[axis]
             if not isinstance(length, int) or length != cells:
-                inputs = ops.moveaxis(ops.matmul(ops.moveaxis(inputs, axis, -1), self._shares(length, cells)), -1, axis)
+                # No `matmul`: of batches (n, 1) and one matrix TensorFlow writes beyond memory, and Keras 3.12 asks it.
+                inputs = ops.moveaxis(ops.tensordot(inputs, self._shares(length, cells), axes=[[axis], [0]]), -1, axis)
         return inputs
 
     def _shares(self, length: Any, cells: int) -> Any:

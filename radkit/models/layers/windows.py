@@ -70,7 +70,8 @@ class WindowAttention(keras.layers.Layer):
         """Returns (batch, windows, cells, channels) of the same."""
         channels = x.shape[-1]
         _, groups, cells, _ = ops.shape(x)
-        qkv = ops.matmul(x, self.qkv) + ops.cast(self.qkv_bias, x.dtype)
+        # No `matmul`: of batches (n, 1) and one matrix TensorFlow writes beyond its memory, and Keras 3.12 asks it.
+        qkv = ops.tensordot(x, self.qkv, axes=1) + ops.cast(self.qkv_bias, x.dtype)
         qkv = ops.reshape(qkv, (-1, groups, cells, 3, self.heads, channels // self.heads))
         query, key, value = ops.unstack(ops.transpose(qkv, (3, 0, 1, 4, 2, 5)), 3)
         query = query * (channels // self.heads) ** -0.5
@@ -79,7 +80,7 @@ class WindowAttention(keras.layers.Layer):
             scores = scores + mask[None, :, None]
         shares = ops.cast(ops.softmax(scores, axis=-1), x.dtype)
         x = ops.reshape(ops.swapaxes(ops.matmul(shares, value), 2, 3), (-1, groups, cells, channels))
-        return ops.matmul(x, self.proj) + ops.cast(self.proj_bias, x.dtype)
+        return ops.tensordot(x, self.proj, axes=1) + ops.cast(self.proj_bias, x.dtype)
 
     def _bias(self, windows: Sequence[Any]) -> Any:
         """Returns (heads, cells, cells): what the table says of each pair's distance."""
