@@ -39,21 +39,30 @@ def server(base: Path) -> Iterator[running.Running]:
         yield started
 
 
-def test_more_than_may_wait_are_refused_at_once(server: running.Running) -> None:
-    calls = [server.stub.Predict.future(request(LONG, signature_name="slow"), timeout=60) for _ in range(6)]
-    try:
-        ends = time.monotonic() + 60
-        while sum(call.done() for call in calls) < 3:
-            assert time.monotonic() < ends
-            time.sleep(0.01)
-        assert [call.code() for call in calls if call.done()] == [CODE.RESOURCE_EXHAUSTED] * 3
-        health = server.channel.unary_unary("/grpc.health.v1.Health/Check")
-        assert health(b"", timeout=60) == b"\x08\x01"  # probes are answered meanwhile
-        status, told = server.ask("/v1/models/m:predict", {"instances": [[1, 2]]})
-        assert (status, "wait for this model" in told["error"]) == (429, True)
-    finally:
-        for call in calls:
-            call.result() if not call.done() else call.exception()
+def test_more_than_may_wait_are_refused_at_once(base: Path) -> None:
+    with running.running([Wanted("m", base)], settings.Settings(1, 2)) as server:
+        model = server.served._table["m"][1].model
+        whole, goes_on = model.run, threading.Event()
+
+        def held(*given: Any) -> Any:
+            goes_on.wait(120)
+            return whole(*given)
+
+        object.__setattr__(model, "run", held)
+        calls = [server.stub.Predict.future(request(((1.0, 0.0),)), timeout=120) for _ in range(6)]
+        try:
+            ends = time.monotonic() + 60
+            while sum(call.done() for call in calls) < 3:
+                assert time.monotonic() < ends
+                time.sleep(0.01)
+            assert [call.code() for call in calls if call.done()] == [CODE.RESOURCE_EXHAUSTED] * 3
+            health = server.channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert health(b"", timeout=60) == b"\x08\x01"  # probes are answered meanwhile
+            status, told = server.ask("/v1/models/m:predict", {"instances": [[1, 2]]})
+            assert (status, "wait for this model" in told["error"]) == (429, True)
+        finally:
+            goes_on.set()
+        assert sum(call.code() == CODE.OK for call in calls) == 3
 
 
 def test_a_deadline_ends_the_waiting_and_the_work(server: running.Running) -> None:
