@@ -25,14 +25,19 @@ PAIRS = [("segmentation", "volumes"), ("classification", "radiographs")]
 
 
 @pytest.fixture(scope="module")
+def run_folders(run_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The shared runs without operating points: tests of evaluate may have set them before, or may not."""
+    base, others = tmp_path_factory.mktemp("runs"), shutil.ignore_patterns(runs.OPERATING_POINTS)
+    return {task: shutil.copytree(run, base / task, ignore=others) for task, run in run_folders.items()}
+
+
+@pytest.fixture(scope="module")
 def models(run_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The export of each task's run, by the task's name."""
     base = tmp_path_factory.mktemp("models")
     policy = keras.mixed_precision.global_policy()
     for task, run in run_folders.items():
-        # Tests of evaluate may have set the runs' operating points, or may not.
-        alone = shutil.copytree(run, base / "runs" / task, ignore=shutil.ignore_patterns(runs.OPERATING_POINTS))
-        assert export.main(["export", f"--run={alone}", f"--output={base / task}"]) == 0
+        assert export.main(["export", f"--run={run}", f"--output={base / task}"]) == 0
     keras.mixed_precision.set_global_policy(policy)
     return {task: base / task / "1" for task in run_folders}
 
