@@ -59,8 +59,8 @@ def _make_repeatable(header: Dataset) -> None:
     for keyword in _THERE:
         if keyword not in header:
             setattr(header, keyword, "")
-    if header.PatientSex not in _SEXES:
-        header.PatientSex = ""  # another is none of the standard's, and says as little
+    sex = str(header.PatientSex).upper()
+    header.PatientSex = sex if sex in _SEXES else ""  # highdicom takes no other, as the standard
 
 
 def derived_uid(volume: Volume, kind: str, *what: str) -> str:

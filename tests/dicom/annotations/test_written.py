@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from radkit.dicom import read_volumes
+from radkit.dicom import part10, read_volumes
 from radkit.dicom.annotations import write_seg
 from radkit.dicom.annotations.form import Measurement
 from radkit.dicom.annotations.write_rtstruct import write_rtstruct
@@ -71,16 +71,18 @@ def test_dciodvfy_finds_no_error_in_other_scripts(tmp_path, charset):
         assert [line for line in told.splitlines() if line.startswith("Error")] == []
 
 
-def test_what_must_be_there_is_there_if_empty(tmp_path):
+@pytest.mark.parametrize(("there", "wanted"), [("U", ""), ("Male", ""), ("f", "F"), ("O", "O"), ("", "")])
+def test_what_must_be_there_is_there_if_empty(tmp_path, there, wanted):
     def incomplete(one: Dataset) -> None:
         for keyword in ("PatientBirthDate", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"):
             one.pop(keyword, None)
-        one.PatientSex = "U"  # none of the standard's
+        one.PatientSex = there
 
-    made_up.ct_series(tmp_path / "ct", each=incomplete)
+    with part10.silence():  # no code string is in small letters
+        made_up.ct_series(tmp_path / "ct", each=incomplete)
     for path in written(tmp_path / "ct", "Tumour").values():
         found = pydicom.dcmread(path)
         assert not found.PatientBirthDate
         assert not found.StudyID
-        assert not found.PatientSex
+        assert found.PatientSex == wanted
         assert found.PatientID == "P001"
