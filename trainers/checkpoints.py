@@ -269,13 +269,18 @@ class Keeper:
 
     def _remove_old(self, newest: int) -> None:
         """Removes checkpoints that are no longer wanted, damaged ones, and what a killed process left."""
-        saved = []
+        saved, unread = [], set()
         for step in _steps(self._folder):
-            with contextlib.suppress(checkpoint_files.Damaged, UserError, OSError):  # OSError: a disk that fails there
+            if step > newest or step in self._damaged:
+                continue
+            try:
                 said = checkpoint_files.manifest(self._folder / str(step))
-                if step <= newest and step not in self._damaged:
-                    saved.append(Saved(step, said["saved"] / 3600, said["facts"].get("score")))
-        stay = kept(saved, self._trainer)
+                saved.append(Saved(step, said["saved"] / 3600, said["facts"].get("score")))
+            except (checkpoint_files.Damaged, UserError):
+                continue
+            except OSError:  # the disk fails there, maybe not for ever
+                unread.add(step)
+        stay = kept(saved, self._trainer) | unread
         for step in _steps(self._folder) - stay:
             checkpoint_files.remove(self._folder / str(step))
         _aside(self._folder).unlink(missing_ok=True)

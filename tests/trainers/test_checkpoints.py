@@ -375,7 +375,8 @@ def test_a_checkpoint_that_cannot_be_read_is_in_no_savings_way(tmp_path: Path) -
     manifest.mkdir()
     keeper.save(3, {}, wait=True)
     keeper.close()
-    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["1", "3"]
+    # It may be readable again, and the best one: it stays.
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["1", "2", "3"]
 
 
 def test_a_refused_run_leaves_no_folder_above_it_behind(tmp_path: Path) -> None:

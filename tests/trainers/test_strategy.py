@@ -154,7 +154,10 @@ def test_a_tpu_computes_bfloat16_and_no_float16(monkeypatch: pytest.MonkeyPatch,
 def test_a_seed_decides_everything_random(keras_alone: None) -> None:
     def drawn(seed: int) -> list[float]:
         strategy.seed(config.Trainer(seed=seed, deterministic=False))
-        return [float(tf.random.uniform([])), float(keras.random.uniform([], seed=keras.random.SeedGenerator()))]
+        found = [float(tf.random.uniform([])), float(keras.random.uniform([], seed=keras.random.SeedGenerator()))]
+        if tuple(map(int, keras.version().split(".")[:2])) >= (3, 13):  # before, Keras's own seed keeps its generator
+            found.append(float(keras.random.uniform([])))
+        return found
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)
