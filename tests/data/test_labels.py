@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from radkit.dicom import scan
 from radkit.errors import UserError
 from tests import conftest, work
 
+READS_ZEROS = sys.version_info >= (3, 11)  # as Python's csv does
 KEYS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
 LABELLED = config.Data(dataset="l", kind="radiograph", image_size=(8, 8), label="ill", class_names=("no", "yes"))
 
@@ -82,7 +84,10 @@ class TestReading:
             ("PatientID;ill\nP000;yes\nP001;no;yes\n", "line 3: more values than the 2 columns"),
             ("PatientID,ill\nM\u00fcller,yes\n".encode("latin-1"), "no CSV file in UTF-8"),
             (b"\xff\xfeP\x00,", "no CSV file in UTF-8"),
-            (b"PatientID,ill\nP0\x00,yes\n" + b'"' + b"x" * 200_000, "line [23]: a quote that opens a cell"),
+            (
+                b"PatientID,ill\nP0\x00,yes\n" + b'"' + b"x" * 200_000,
+                f"line {3 if READS_ZEROS else 2}: a quote that opens a cell",
+            ),
             ("SOPInstanceUID,ill\n1.2826E+30,yes\n", "line 2: SOPInstanceUID was rounded, as Excel"),
             ("PatientID,ill,date\nP0,yes,\nP1,yes,3/4/2020\n", "line 3: date is none; YYYY-MM-DD"),
             ("PatientID,ill,date\nP0,yes,20200230\n", "line 2: date is none"),

@@ -1,5 +1,6 @@
 """Tables of patients and studies: what is read, what is refused, and what headers say where there is none."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,11 @@ def test_original_identifiers_are_renamed(tmp_path: Path) -> None:
         ("PatientID,site,Date\nP1,A,2024-01-01\n", TEMPORAL, "has the column 'Date'; 'date' is read: rename it"),
         ('PatientID,site\nP1,"A\nP2,B\n', data(), "line 2: a quote that opens a cell must close it"),
         ('PatientID,site\nP0,A\nP1,"A\nP2,"B"\n', data(), "line 3: a quote that opens a cell must close it"),
-        ("P\0\xff", data(), "were expected|is no CSV file"),  # Python 3.10 reads no zero
+        (
+            "P\0\xff",
+            data(),
+            "were expected" if sys.version_info >= (3, 11) else "is no CSV file",
+        ),  # older ones read no 0
     ],
 )
 def test_a_table_that_says_nothing_or_too_much_is_refused(
